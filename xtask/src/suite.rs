@@ -1,0 +1,121 @@
+//! `cargo xtask test`: what the tests need is made, then every test runs.
+
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::components::{self, component_packages};
+use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
+use crate::process::cargo;
+use crate::progress::Steps;
+use crate::workspace::{at_root, target_dir};
+
+/// What the result lines of all test programs add up to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Totals {
+    programs: u64,
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Builds what the tests need and runs those whose names contain one of the filters; without filters all of them.
+///
+/// # Errors
+/// Something does not build. Tests that fail are no error here but a failing exit code.
+pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
+    let components = components::components()?;
+    let mut steps = Steps::new(4 + ASSEMBLE_STEPS);
+    find_toolchain(&mut steps)?;
+    // The host is built by the same command that runs the tests, so that its dependencies are compiled once.
+    let host = steps.step("Building the tests", |step| {
+        let mut build = tests()?;
+        build.arg("--no-run");
+        step.run(build, "the compiler's message is above")?;
+        Ok(target_dir().join("debug/arcana"))
+    })?;
+    steps.step("Building components", |step| components::build(step, &components))?;
+    let guests = steps.step("Building guests", components::build_guests)?;
+    let dist = target_dir().join("test-dist");
+    assemble(&mut steps, &host, &components, &dist)?;
+
+    let mut tests = tests()?;
+    tests.env("ARCANA_TEST_DIST", &dist).env("ARCANA_TEST_GUESTS", &guests);
+    if std::io::stderr().is_terminal() {
+        tests.args(["--color", "always"]);
+    }
+    tests.arg("--").args(filter);
+    let (totals, passed) = run_tests(tests)?;
+    println!(
+        "\n{}: {} passed, {} failed, {} ignored in {} test programs after {}",
+        if passed { "all green" } else { "FAILED" },
+        totals.passed,
+        totals.failed,
+        totals.ignored,
+        totals.programs,
+        steps.elapsed()
+    );
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The native tests. Components are libraries for another target and are tested through the host.
+fn tests() -> Result<Command> {
+    let mut tests = at_root(cargo());
+    tests.args(["test", "--workspace", "--no-fail-fast", "--target-dir"]).arg(target_dir());
+    for package in component_packages()? {
+        tests.args(["--exclude", &package]);
+    }
+    Ok(tests)
+}
+
+/// Runs the tests, shows their output as it comes and adds it up.
+fn run_tests(mut tests: Command) -> Result<(Totals, bool)> {
+    let mut child = tests.stdout(Stdio::piped()).spawn().context("cargo test could not be started")?;
+    let mut totals = Totals::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.context("the tests' output could not be read")?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            totals.add(&line);
+        }
+    }
+    let status = child.wait().context("cargo test could not be waited for")?;
+    Ok((totals, status.success()))
+}
+
+impl Totals {
+    /// Takes in a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else { return };
+        self.programs += 1;
+        for part in counts.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (Some(count), Some(what)) = (words.next().and_then(|word| word.parse::<u64>().ok()), words.next())
+            else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += count,
+                "failed" => self.failed += count,
+                "ignored" => self.ignored += count,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Totals;
+
+    #[test]
+    fn result_lines_add_up() {
+        let mut totals = Totals::default();
+        totals.add("running 4 tests");
+        totals.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s");
+        totals.add("test result: \x1b[31mFAILED\x1b[0m. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(totals, Totals { programs: 2, passed: 13, failed: 2, ignored: 1 });
+    }
+}
