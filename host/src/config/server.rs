@@ -1,0 +1,89 @@
+//! `[app]`, `[server]` and `[deployment]`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::net::Network;
+use super::units::{ByteSize, HumanDuration};
+
+/// `[app]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// The name of the environment; chooses a file of settings.
+    pub environment: String,
+    /// Where everything lasting is kept.
+    pub data_dir: PathBuf,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The REST listener.
+    pub rest: Rest,
+}
+
+/// `[server.rest]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// The address to listen on.
+    pub address: IpAddr,
+    /// The TCP port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// The longest request body.
+    pub max_body: ByteSize,
+    /// The longest head of a request.
+    pub max_header_bytes: ByteSize,
+    /// The longest a request may take.
+    pub request_timeout: HumanDuration,
+    /// The longest a client may take to send a head, idling before it included.
+    pub header_read_timeout: HumanDuration,
+    /// The most connections at once.
+    pub max_connections: u32,
+    /// The most requests at once on one HTTP/2 connection.
+    pub max_streams_per_connection: u32,
+    /// How long a shutdown waits for requests in flight.
+    pub shutdown_deadline: HumanDuration,
+    /// The proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether answers are compressed for clients that ask for it.
+    pub compression: bool,
+    /// Cross-origin requests.
+    pub cors: Cors,
+}
+
+/// `[server.rest.cors]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// The origins that may call, or the single `*`; empty turns CORS off.
+    pub origins: Vec<String>,
+    /// The methods that they may use.
+    pub methods: Vec<String>,
+    /// The request headers that they may send.
+    pub headers: Vec<String>,
+    /// Whether they may send credentials.
+    pub credentials: bool,
+    /// How long a preflight's answer may be remembered.
+    pub max_age: HumanDuration,
+}
+
+/// `[deployment]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// How the host is split over processes.
+    pub mode: Mode,
+}
+
+/// How the host is split over processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Everything in one process.
+    Monolithic,
+}
