@@ -1,5 +1,6 @@
 //! `arcana config check | show`, and the option that chooses the folder of settings.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,13 +52,15 @@ enum Verb {
 /// Carries it out; fails where the settings have mistakes, which go to the standard error output.
 #[must_use]
 pub fn run(args: &ConfigArgs) -> ExitCode {
-    match (args.dir.load(), &args.verb) {
-        (Ok(_), Verb::Check) => println!("the configuration is good"),
-        (Ok(config), Verb::Show) => print!("{}", config.show()),
+    let text = match (args.dir.load(), &args.verb) {
+        (Ok(_), Verb::Check) => "the configuration is good\n".to_owned(),
+        (Ok(config), Verb::Show) => config.show(),
         (Err(errors), _) => {
             eprintln!("{errors}");
             return ExitCode::FAILURE;
         }
-    }
+    };
+    // A reader that has seen enough (`| head`) is no fault, which `print!` would make a panic of.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
