@@ -43,15 +43,6 @@ pub(crate) fn components() -> Result<Vec<Component>> {
     Ok(found)
 }
 
-/// The Cargo packages below `components/`, finished or not: what a native build leaves out.
-///
-/// # Errors
-/// A manifest cannot be read.
-pub(crate) fn component_packages() -> Result<Vec<String>> {
-    let folders = folders_with(&root().join("components"), "Cargo.toml")?;
-    folders.iter().map(|folder| package_of(folder).map(|(package, _)| package)).collect()
-}
-
 /// Builds the components.
 ///
 /// # Errors

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use arcana_signing::SecretKey;
+use arcana_signing::trust::development;
 
 use crate::components::{self, Component};
 use crate::process::{cargo, failure, output};
@@ -59,8 +61,9 @@ pub(crate) fn find_toolchain(steps: &mut Steps) -> Result<()> {
 /// The host's own commands refuse a component, or a file cannot be written.
 pub(crate) fn assemble(steps: &mut Steps, host: &Path, components: &[Component], dist: &Path) -> Result<()> {
     let key = steps.step("Local signing key", |step| local_key(step, host))?;
-    let public = output(Command::new(host).args(["key", "show"]).arg(&key))?;
-    let packed = steps.step("Packing and signing", |step| pack_all(step, host, components, &key, &public))?;
+    let public = SecretKey::load(&key).with_context(|| format!("{} is not usable", shown(&key)))?.public_key();
+    let packed =
+        steps.step("Packing and signing", |step| pack_all(step, host, components, &key, &public.to_string()))?;
     steps.step(&format!("Laying out {}", shown(dist)), |step| {
         let mut changed = usize::from(copy_if_changed(host, &dist.join("arcana"))?);
         for (component, file) in components.iter().zip(&packed) {
@@ -69,7 +72,7 @@ pub(crate) fn assemble(steps: &mut Steps, host: &Path, components: &[Component],
         }
         changed += forget_removed(components, dist)?;
         changed += copy_config(dist)?;
-        changed += trust(host, &key, dist)?;
+        changed += usize::from(write_if_changed(&dist.join("config/trust.toml"), development(&public).as_bytes())?);
         changed += mirror(&root().join("migrations"), &dist.join("migrations"))?;
         step.note(if changed == 0 { "up to date".to_owned() } else { format!("{changed} files changed") });
         Ok(())
@@ -176,12 +179,6 @@ fn copy_config(dist: &Path) -> Result<usize> {
         }
     }
     Ok(changed)
-}
-
-/// The policy that trusts the local key, as the host itself words it.
-fn trust(host: &Path, key: &Path, dist: &Path) -> Result<usize> {
-    let policy = output(Command::new(host).args(["key", "trust"]).arg(key))? + "\n";
-    Ok(usize::from(write_if_changed(&dist.join("config/trust.toml"), policy.as_bytes())?))
 }
 
 /// Takes plugins out of `dist` whose component is gone; what others put there stays.
