@@ -1,0 +1,58 @@
+//! The settings of the plugin: `[plugins.settings."arcana/auth"]`.
+
+use core::time::Duration;
+
+use arcana_sdk::config::{SettingError, get, get_or};
+
+use crate::lockout::Policy;
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// What an operator may set.
+pub(crate) struct Settings {
+    /// `refresh_token_days`: the life of a refresh token, 1 to 365 days; 30 by default.
+    pub(crate) refresh_life: Duration,
+    /// `access_token_seconds`: the life of an access token; the host's longest where it is absent or longer.
+    pub(crate) access_life_seconds: Option<u64>,
+    /// `sessions_per_account`: how many sessions an account has at once, 1 to 1,000; the oldest is ended for a new one.
+    /// 50 by default.
+    pub(crate) sessions_per_account: u32,
+    /// `lockout_threshold`, `lockout_base_seconds`, `lockout_max_seconds`, `lockout_window_seconds`.
+    pub(crate) lockout: Policy,
+}
+
+impl Settings {
+    pub(crate) fn load() -> Result<Self, SettingError> {
+        let days = within("refresh_token_days", 1..=365, 30, "an integer from 1 to 365")?;
+        let access_life_seconds = get("access_token_seconds")?;
+        if access_life_seconds == Some(0) {
+            return Err(SettingError::new("access_token_seconds", "an integer from 1"));
+        }
+        let sessions = within("sessions_per_account", 1..=1000, 50, "an integer from 1 to 1000")?;
+        let seconds = |key, default| {
+            within(key, 1..=30 * SECONDS_PER_DAY, default, "an integer from 1 to 2592000").map(Duration::from_secs)
+        };
+        let threshold = within("lockout_threshold", 1..=1000, 5, "an integer from 1 to 1000")?;
+        Ok(Self {
+            refresh_life: Duration::from_secs(days * SECONDS_PER_DAY),
+            access_life_seconds,
+            sessions_per_account: u32::try_from(sessions).unwrap_or(u32::MAX),
+            lockout: Policy {
+                threshold,
+                base: seconds("lockout_base_seconds", 30)?,
+                max: seconds("lockout_max_seconds", 15 * 60)?,
+                window: seconds("lockout_window_seconds", SECONDS_PER_DAY)?,
+            },
+        })
+    }
+}
+
+fn within(
+    key: &str,
+    range: core::ops::RangeInclusive<u64>,
+    default: u64,
+    expected: &'static str,
+) -> Result<u64, SettingError> {
+    let value = get_or(key, default)?;
+    if range.contains(&value) { Ok(value) } else { Err(SettingError::new(key, expected)) }
+}
