@@ -15,6 +15,9 @@ use crate::progress::Steps;
 /// Where the host listens unless its configuration says otherwise.
 const HOST: &str = "127.0.0.1";
 
+/// More of a health answer is not read, in bytes.
+const MAX_ANSWER: u64 = 65_536;
+
 /// What `up` can be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -78,9 +81,9 @@ fn answers(address: &str) -> std::io::Result<bool> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     write!(stream, "GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut start = [0; 12];
-    stream.read_exact(&mut start)?;
-    Ok(&start == b"HTTP/1.1 200")
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }
 
 fn first_commands(address: &str) -> String {
