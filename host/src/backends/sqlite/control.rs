@@ -1,0 +1,151 @@
+//! What the callbacks inside SQLite look at while a statement runs: whose it is, how long it may take, whether anybody
+//! still waits for it, and what was denied.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::walls::{Action, Mode, judge};
+
+/// Times are kept as nanoseconds since this moment, so that they fit an atomic.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Until when a statement may run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until {
+    /// Past this it has timed out.
+    pub deadline: Instant,
+    /// Past this it is in the way of other requests on its thread and starts again on one that may block.
+    pub yield_at: Option<Instant>,
+    /// The job it belongs to, for [`Control::cancel`].
+    pub job: u64,
+}
+
+/// Shared by a connection, its callbacks and whoever may want to cancel its work.
+#[derive(Debug)]
+pub(super) struct Control {
+    mode: AtomicU8,
+    deadline: AtomicU64,
+    yield_at: AtomicU64,
+    current_job: AtomicU64,
+    cancelled_job: AtomicU64,
+    jobs: AtomicU64,
+    yielded: AtomicBool,
+    denied: Mutex<Option<Cow<'static, str>>>,
+    busy_timeout: Duration,
+}
+
+impl Control {
+    pub(super) fn new(busy_timeout: Duration) -> Self {
+        Self {
+            mode: AtomicU8::new(PLUGIN),
+            deadline: AtomicU64::new(u64::MAX),
+            yield_at: AtomicU64::new(u64::MAX),
+            current_job: AtomicU64::new(0),
+            cancelled_job: AtomicU64::new(0),
+            jobs: AtomicU64::new(0),
+            yielded: AtomicBool::new(false),
+            denied: Mutex::new(None),
+            busy_timeout,
+        }
+    }
+
+    /// A number that names one piece of work on this connection. Numbers are never used twice, so cancelling one that
+    /// is over does nothing to the next.
+    pub(super) fn new_job(&self) -> u64 {
+        self.jobs.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Stops the statement of this job, now or when it starts.
+    pub(super) fn cancel(&self, job: u64) {
+        self.cancelled_job.store(job, Relaxed);
+    }
+
+    /// Sets the limits of what runs next.
+    pub(super) fn arm(&self, mode: Mode, until: Until) {
+        self.mode.store(code(mode), Relaxed);
+        self.deadline.store(nanos(until.deadline), Relaxed);
+        self.yield_at.store(until.yield_at.map_or(u64::MAX, nanos), Relaxed);
+        self.current_job.store(until.job, Relaxed);
+        self.yielded.store(false, Relaxed);
+        *self.denied.lock() = None;
+    }
+
+    /// Whether the last run stopped because it took too long for the thread it was on.
+    pub(super) fn yielded(&self) -> bool {
+        self.yielded.load(Relaxed)
+    }
+
+    /// What the authorizer denied since [`Control::arm`].
+    pub(super) fn take_denied(&self) -> Option<Cow<'static, str>> {
+        self.denied.lock().take()
+    }
+
+    /// The progress callback: whether the statement may run on.
+    pub(super) fn may_go_on(&self) -> bool {
+        let job = self.current_job.load(Relaxed);
+        if job != 0 && self.cancelled_job.load(Relaxed) == job {
+            return false;
+        }
+        let now = nanos(Instant::now());
+        if now >= self.yield_at.load(Relaxed) {
+            self.yielded.store(true, Relaxed);
+            return false;
+        }
+        now < self.deadline.load(Relaxed)
+    }
+
+    /// The busy callback: waits a little for another process's lock; false gives up.
+    pub(super) fn wait_for_lock(&self, tries: i32) -> bool {
+        if self.yield_at.load(Relaxed) != u64::MAX {
+            self.yielded.store(true, Relaxed);
+            return false;
+        }
+        let pause = Duration::from_millis(if tries < 10 { 1 } else { 5 });
+        let waited = Duration::from_millis(u64::try_from(tries).unwrap_or(0).saturating_mul(5));
+        if waited >= self.busy_timeout || !self.may_go_on() {
+            return false;
+        }
+        std::thread::sleep(pause);
+        true
+    }
+
+    /// The authorizer: whether the statement may do this.
+    pub(super) fn allows(&self, action: Action<'_>) -> bool {
+        match judge(mode(self.mode.load(Relaxed)), action) {
+            Ok(()) => true,
+            Err(sentence) => {
+                // The first denial is the one the statement fails with.
+                self.denied.lock().get_or_insert(sentence);
+                false
+            }
+        }
+    }
+}
+
+const PLUGIN: u8 = 0;
+const MIGRATION: u8 = 1;
+const HOST: u8 = 2;
+
+fn code(mode: Mode) -> u8 {
+    match mode {
+        Mode::Plugin => PLUGIN,
+        Mode::Migration => MIGRATION,
+        Mode::Host => HOST,
+    }
+}
+
+fn mode(code: u8) -> Mode {
+    match code {
+        MIGRATION => Mode::Migration,
+        HOST => Mode::Host,
+        _ => Mode::Plugin,
+    }
+}
+
+fn nanos(at: Instant) -> u64 {
+    u64::try_from(at.saturating_duration_since(*START).as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,30 @@
+//! SQLite: one file a store, one writer and some readers for each, and walls that no SQL text gets past.
+//!
+//! A store's file is reached through `Connection`s, each used by one thread at a time. Short reads run on the thread that
+//! asks; what may wait for the disk, for a lock or for long runs on tokio's blocking threads.
+
+mod connection;
+mod control;
+mod errors;
+mod host;
+mod migrate;
+mod pool;
+mod raw;
+mod revocations;
+mod rows;
+mod settings;
+mod store;
+mod stores;
+mod transaction;
+mod walls;
+
+#[cfg(test)]
+mod tests;
+
+pub use host::open_host_database;
+pub use migrate::{Migrated, Migration, MigrationError};
+pub use revocations::{Revocation, RevocationKind};
+pub use settings::{SqliteSettings, Synchronous};
+pub use store::{SqliteStore, Trust};
+pub use stores::SqliteStores;
+pub use transaction::SqliteTransaction;

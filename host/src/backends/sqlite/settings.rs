@@ -1,0 +1,74 @@
+//! The settings of every SQLite store.
+
+use std::time::Duration;
+
+/// How much of a commit survives a power cut. A crash of the process alone loses nothing with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// Every commit is on the disk before it is answered.
+    #[default]
+    Full,
+    /// The last commits before a power cut may be lost; the file stays whole.
+    Normal,
+}
+
+/// The settings of every SQLite store. [`Default`] gives the values named here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// How long a write waits for another process that is writing to the same file: 5 s.
+    pub busy_timeout: Duration,
+    /// What a commit waits for: `Full`.
+    pub synchronous: Synchronous,
+    /// Connections that only read, a store: 4. They are opened when they are first needed.
+    pub read_connections: u32,
+    /// Calls that may wait for a connection of a store, readers and the writer each: 256. More are refused at once.
+    pub max_waiting: u32,
+    /// The longest a statement may take where the call's own deadline is not nearer: 5 s.
+    pub statement_timeout: Duration,
+    /// The longest a migration may take: 60 s.
+    pub migration_timeout: Duration,
+    /// How long a read may run on the thread that asked, before it is moved to one that may block: 200 µs.
+    pub inline_budget: Duration,
+    /// Rows that a query may answer: 10,000.
+    pub max_rows: u32,
+    /// Bytes that a query may answer, each value counted with 16 bytes on top: 8 MiB.
+    pub max_result_bytes: u64,
+    /// The longest value, and the longest row, in bytes: 2 MiB.
+    pub max_value_bytes: u32,
+    /// The longest statement in bytes: 64 KiB.
+    pub max_sql_bytes: u32,
+    /// Parameters a statement may have: 1,000.
+    pub max_params: u16,
+    /// Statements a batch may have: 1,000.
+    pub max_batch: u32,
+    /// Prepared statements kept for every connection: 128.
+    pub statement_cache: usize,
+    /// The size a store's file may reach, in bytes: 4 GiB.
+    pub max_database_bytes: u64,
+    /// Memory that SQLite may use in the whole process, in bytes: 512 MiB. Sorting happens in memory, never in files
+    /// outside the data folder, so this is what bounds it.
+    pub max_heap_bytes: u64,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_secs(5),
+            synchronous: Synchronous::Full,
+            read_connections: 4,
+            max_waiting: 256,
+            statement_timeout: Duration::from_secs(5),
+            migration_timeout: Duration::from_secs(60),
+            inline_budget: Duration::from_micros(200),
+            max_rows: 10_000,
+            max_result_bytes: 8 << 20,
+            max_value_bytes: 2 << 20,
+            max_sql_bytes: 64 << 10,
+            max_params: 1_000,
+            max_batch: 1_000,
+            statement_cache: 128,
+            max_database_bytes: 4 << 30,
+            max_heap_bytes: 512 << 20,
+        }
+    }
+}

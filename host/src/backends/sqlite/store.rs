@@ -1,0 +1,236 @@
+//! A store: one file, one writer, some readers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Limits, Stop};
+use super::control::Until;
+use super::pool::{Lease, Pool};
+use super::settings::SqliteSettings;
+use super::transaction::SqliteTransaction;
+use super::walls::Mode;
+use crate::backends::sql::{Rows, SqlError, Statement, Value};
+
+/// How long after its deadline a read may still answer: what SQLite cannot interrupt is left behind then.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How long closing waits for calls that are still running.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whose SQL a store runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Plugins': behind every wall, and schema changes only by [`SqliteStore::migrate`].
+    Plugin,
+    /// The host's own: only other files and native code are out of reach.
+    Host,
+}
+
+/// One SQLite file. Reads run side by side, each on a state of its own; writes run one after the other.
+pub struct SqliteStore {
+    name: String,
+    path: PathBuf,
+    pub(super) mode: Mode,
+    pub(super) settings: Arc<SqliteSettings>,
+    readers: Arc<Pool>,
+    writer: Arc<Pool>,
+}
+
+impl SqliteStore {
+    /// Opens the file, which is made where it is not there, with the host's own tables in it.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be opened; the cause is logged.
+    pub async fn open(
+        name: &str,
+        path: &Path,
+        trust: Trust,
+        settings: &Arc<SqliteSettings>,
+    ) -> Result<Self, SqlError> {
+        let pool = |readonly, size| Pool::new(path.to_owned(), readonly, size, Arc::clone(settings));
+        let store = Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            mode: if trust == Trust::Host { Mode::Host } else { Mode::Plugin },
+            settings: Arc::clone(settings),
+            readers: pool(true, settings.read_connections),
+            writer: pool(false, 1),
+        };
+        store.make_host_tables().await?;
+        Ok(store)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads: exactly one statement that changes nothing. A short read runs at once on the calling thread; what takes
+    /// longer than `inline_budget` starts again on a thread that may block.
+    ///
+    /// # Errors
+    /// Any [`SqlError`]. `Timeout` past the nearer of `deadline` and the statement's own limit, `Unavailable` where no
+    /// connection was free until then. Dropping the future stops the statement.
+    pub async fn query(&self, sql: &str, params: Vec<Value>, deadline: Instant) -> Result<Rows, SqlError> {
+        let until = self.until(deadline, self.settings.statement_timeout)?;
+        let lease = self.readers.acquire(until.deadline).await?;
+        let limits = self.limits();
+        read(lease, self.mode, sql, params, limits, until, self.settings.inline_budget).await.1
+    }
+
+    /// Writes: exactly one statement, in a transaction of its own. Answers how many rows were changed.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn execute(&self, sql: &str, params: Vec<Value>, deadline: Instant) -> Result<u64, SqlError> {
+        let until = self.until(deadline, self.settings.statement_timeout)?;
+        let lease = self.writer.acquire(until.deadline).await?;
+        let (mode, sql) = (self.mode, sql.to_owned());
+        lease
+            .with_blocking(move |connection, job| {
+                connection.execute(mode, &sql, &params, Until { job, ..until }).map_err(Stop::into_error)
+            })
+            .await
+            .1
+    }
+
+    /// Writes all of these or none; answers how many rows each changed.
+    ///
+    /// # Errors
+    /// As [`Self::query`]; `TooLarge` for more statements than `max_batch`.
+    pub async fn batch(&self, statements: Vec<Statement>, deadline: Instant) -> Result<Vec<u64>, SqlError> {
+        let limit = self.settings.max_batch;
+        if statements.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
+            return Err(SqlError::InvalidParameter(format!("a batch has at most {limit} statements")));
+        }
+        let until = self.until(deadline, self.settings.statement_timeout)?;
+        let lease = self.writer.acquire(until.deadline).await?;
+        let mode = self.mode;
+        lease
+            .with_blocking(move |connection, job| {
+                let until = Until { job, ..until };
+                connection.begin(until).map_err(Stop::into_error)?;
+                let mut changed = Vec::with_capacity(statements.len());
+                for statement in &statements {
+                    changed.push(write_within(connection, mode, &statement.sql, &statement.params, until)?);
+                }
+                connection.commit()?;
+                Ok(changed)
+            })
+            .await
+            .1
+    }
+
+    /// Opens a transaction, which has the writer for itself until it is committed or dropped.
+    ///
+    /// # Errors
+    /// `Unavailable` where another one was open until the deadline.
+    pub async fn begin(&self, deadline: Instant) -> Result<SqliteTransaction, SqlError> {
+        let until = self.until(deadline, self.settings.statement_timeout)?;
+        let mut lease = self.writer.acquire(until.deadline).await?;
+        let here = Until { yield_at: Some(Instant::now() + self.settings.inline_budget), ..until };
+        match lease.with(|connection| connection.begin(here)) {
+            Ok(()) => {}
+            Err(Stop::Failed(error)) => return Err(error),
+            // Another process writes: wait for it where waiting is allowed.
+            Err(Stop::Yielded) => {
+                let (back, result) = lease
+                    .with_blocking(move |connection, job| {
+                        connection.begin(Until { job, ..until }).map_err(Stop::into_error)
+                    })
+                    .await;
+                result?;
+                lease = back.ok_or_else(|| SqlError::Other("the store failed".to_owned()))?;
+            }
+        }
+        Ok(SqliteTransaction::new(lease, self.mode, Arc::clone(&self.settings), deadline))
+    }
+
+    /// Closes it: waits a little for running calls, then moves the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.readers.close(CLOSE_PATIENCE).await;
+        self.writer.close(CLOSE_PATIENCE).await;
+    }
+
+    /// The writer, on a thread that may block, for work of the host itself.
+    pub(super) async fn with_writer<T, F>(&self, deadline: Instant, limit: Duration, work: F) -> Result<T, SqlError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection, Until) -> Result<T, SqlError> + Send + 'static,
+    {
+        let until = self.until(deadline, limit)?;
+        let lease = self.writer.acquire(until.deadline).await?;
+        lease.with_blocking(move |connection, job| work(connection, Until { job, ..until })).await.1
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { rows: self.settings.max_rows, bytes: self.settings.max_result_bytes }
+    }
+
+    fn until(&self, deadline: Instant, limit: Duration) -> Result<Until, SqlError> {
+        until(deadline, limit)
+    }
+}
+
+/// The time limit of a statement that starts now.
+pub(super) fn until(deadline: Instant, limit: Duration) -> Result<Until, SqlError> {
+    let now = Instant::now();
+    if now >= deadline {
+        return Err(SqlError::Timeout);
+    }
+    Ok(Until { deadline: deadline.min(now + limit), yield_at: None, job: 0 })
+}
+
+/// Reads here where that is quick, else on a thread that may block. The lease comes back unless the read was left behind.
+pub(super) async fn read(
+    mut lease: Lease,
+    mode: Mode,
+    sql: &str,
+    params: Vec<Value>,
+    limits: Limits,
+    until: Until,
+    budget: Duration,
+) -> (Option<Lease>, Result<Rows, SqlError>) {
+    let here = Until { yield_at: Some(Instant::now() + budget), ..until };
+    match lease.with(|connection| connection.query(mode, sql, &params, limits, here)) {
+        Ok(rows) => return (Some(lease), Ok(rows)),
+        Err(Stop::Failed(error)) => return (Some(lease), Err(error)),
+        Err(Stop::Yielded) => {}
+    }
+    let sql = sql.to_owned();
+    let reading = lease.with_blocking(move |connection, job| {
+        connection.query(mode, &sql, &params, limits, Until { job, ..until }).map_err(Stop::into_error)
+    });
+    match tokio::time::timeout_at((until.deadline + GRACE).into(), reading).await {
+        Ok(answer) => answer,
+        Err(_) => (None, Err(SqlError::Timeout)),
+    }
+}
+
+/// A write inside an open transaction. Some failures, and `OR ROLLBACK`, end the transaction; what came after would then
+/// be kept by itself, so it is refused.
+pub(super) fn write_within(
+    connection: &mut Connection,
+    mode: Mode,
+    sql: &str,
+    params: &[Value],
+    until: Until,
+) -> Result<u64, SqlError> {
+    if !connection.in_transaction() {
+        return Err(rolled_back());
+    }
+    let result = connection.execute(mode, sql, params, until).map_err(Stop::into_error)?;
+    if connection.in_transaction() { Ok(result) } else { Err(rolled_back()) }
+}
+
+pub(super) fn rolled_back() -> SqlError {
+    SqlError::Other("the transaction has been rolled back".to_owned())
+}

@@ -1,0 +1,161 @@
+//! What SQL may do: the decision behind SQLite's authorizer, which is asked about every action while a statement is
+//! compiled. What is not named here is denied.
+
+use std::borrow::Cow;
+
+use libsqlite3_sys as ffi;
+
+/// Whose SQL it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// A plugin's statement: reads and writes rows of its own tables.
+    Plugin,
+    /// A plugin's migration: also makes and changes tables.
+    Migration,
+    /// The host's own statement.
+    Host,
+}
+
+/// Tables whose names begin so belong to the host, in every store.
+pub(super) const HOST_PREFIX: &str = "_arcana_";
+
+/// The functions plugins may call, sorted. Everything else, such as `load_extension`, is denied.
+const FUNCTIONS: &[&str] = &[
+    "->", "->>", "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "avg", "ceil", "ceiling", "changes",
+    "char", "coalesce", "concat", "concat_ws", "cos", "cosh", "count", "cume_dist", "current_date", "current_time",
+    "current_timestamp", "date", "datetime", "degrees", "dense_rank", "exp", "first_value", "floor", "format", "glob",
+    "group_concat", "hex", "if", "ifnull", "iif", "instr", "julianday", "lag", "last_insert_rowid", "last_value", "lead",
+    "length", "like", "likelihood", "likely", "ln", "log", "log10", "log2", "lower", "ltrim", "max", "min", "mod",
+    "nth_value", "ntile", "nullif", "octet_length", "percent_rank", "pi", "pow", "power", "printf", "quote", "radians",
+    "random", "randomblob", "rank", "replace", "round", "row_number", "rtrim", "sign", "sin", "sinh", "sqrt", "strftime",
+    "string_agg", "substr", "substring", "sum", "tan", "tanh", "time", "timediff", "total", "total_changes", "trim",
+    "trunc", "typeof", "unhex", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
+];
+
+/// Tables that exist without having been made, which answer about the file instead of the plugin's rows, and the
+/// modules that read whatever table they are given.
+const BUILT_IN_TABLES: &[&str] =
+    &["bytecode", "dbstat", "fts3tokenize", "fts5vocab", "sqlite_dbpage", "sqlite_stmt", "tables_used"];
+
+/// One action of a statement as the authorizer reports it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Action<'a> {
+    /// One of SQLite's action codes.
+    pub code: i32,
+    /// The first detail: for most actions a table.
+    pub first: &'a str,
+    /// The second detail: for most actions a column; for a function its name.
+    pub second: &'a str,
+    /// The schema: `main`, `temp` or empty.
+    pub schema: &'a str,
+}
+
+/// Whether SQL of this mode may do it; else a sentence that says what is denied.
+pub(super) fn judge(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>> {
+    match action.code {
+        ffi::SQLITE_ATTACH => return Err("ATTACH and VACUUM would reach another file".into()),
+        ffi::SQLITE_DETACH => return Err("DETACH is not for stores".into()),
+        ffi::SQLITE_FUNCTION if action.second.eq_ignore_ascii_case("load_extension") => {
+            return Err("the function load_extension would run native code".into());
+        }
+        _ if mode == Mode::Host => return Ok(()),
+        _ => {}
+    }
+    if is_host_name(action.first) || is_host_name(action.second) {
+        return Err(format!("names that begin with {HOST_PREFIX} belong to the host").into());
+    }
+    match action.code {
+        ffi::SQLITE_SELECT | ffi::SQLITE_RECURSIVE => Ok(()),
+        ffi::SQLITE_FUNCTION => function(mode, action.second),
+        ffi::SQLITE_READ => read(mode, action.first),
+        ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE => write(mode, action),
+        ffi::SQLITE_PRAGMA => Err(format!("PRAGMA {} is set by the host alone", action.first).into()),
+        ffi::SQLITE_TRANSACTION => {
+            Err(format!("{} is not SQL for stores; open a transaction with `begin`", action.first).into())
+        }
+        ffi::SQLITE_SAVEPOINT => Err("SAVEPOINT and its kin are not for stores".into()),
+        _ => schema_change(mode, action),
+    }
+}
+
+fn is_host_name(name: &str) -> bool {
+    starts_with_ignore_case(name, HOST_PREFIX)
+}
+
+fn function(mode: Mode, name: &str) -> Result<(), Cow<'static, str>> {
+    let lower = name.to_ascii_lowercase();
+    let known = FUNCTIONS.binary_search(&lower.as_str()).is_ok() || lower.starts_with("json");
+    // ALTER TABLE calls these; SQLite itself refuses them to anybody else.
+    let of_alter = mode == Mode::Migration && (lower.starts_with("sqlite_rename_") || lower == "sqlite_drop_column");
+    if known || of_alter { Ok(()) } else { Err(format!("the function {name} is not offered").into()) }
+}
+
+fn read(mode: Mode, table: &str) -> Result<(), Cow<'static, str>> {
+    let lower = table.to_ascii_lowercase();
+    if lower.starts_with("pragma_") || BUILT_IN_TABLES.contains(&lower.as_str()) {
+        return Err(format!("the table {table} tells of the file, not of the store").into());
+    }
+    if lower.starts_with("sqlite_") && mode != Mode::Migration {
+        return Err(format!("the table {table} is SQLite's own").into());
+    }
+    Ok(())
+}
+
+fn write(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>> {
+    if action.schema.eq_ignore_ascii_case("temp") {
+        return Err("temporary tables are not offered".into());
+    }
+    // CREATE and ALTER in a migration write the schema this way; SQLite refuses a direct write by itself.
+    if mode != Mode::Migration && starts_with_ignore_case(action.first, "sqlite_") {
+        return Err(format!("the table {} is SQLite's own", action.first).into());
+    }
+    Ok(())
+}
+
+fn schema_change(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>> {
+    let (what, in_migrations) = match action.code {
+        ffi::SQLITE_CREATE_TABLE => ("CREATE TABLE", true),
+        ffi::SQLITE_CREATE_INDEX => ("CREATE INDEX", true),
+        ffi::SQLITE_CREATE_VIEW => ("CREATE VIEW", true),
+        ffi::SQLITE_CREATE_TRIGGER => ("CREATE TRIGGER", true),
+        ffi::SQLITE_DROP_TABLE => ("DROP TABLE", true),
+        ffi::SQLITE_DROP_INDEX => ("DROP INDEX", true),
+        ffi::SQLITE_DROP_VIEW => ("DROP VIEW", true),
+        ffi::SQLITE_DROP_TRIGGER => ("DROP TRIGGER", true),
+        ffi::SQLITE_ALTER_TABLE => ("ALTER TABLE", true),
+        ffi::SQLITE_REINDEX => ("REINDEX", true),
+        ffi::SQLITE_ANALYZE => ("ANALYZE", true),
+        ffi::SQLITE_CREATE_VTABLE | ffi::SQLITE_DROP_VTABLE => ("a virtual table", false),
+        ffi::SQLITE_CREATE_TEMP_TABLE
+        | ffi::SQLITE_CREATE_TEMP_INDEX
+        | ffi::SQLITE_CREATE_TEMP_VIEW
+        | ffi::SQLITE_CREATE_TEMP_TRIGGER
+        | ffi::SQLITE_DROP_TEMP_TABLE
+        | ffi::SQLITE_DROP_TEMP_INDEX
+        | ffi::SQLITE_DROP_TEMP_VIEW
+        | ffi::SQLITE_DROP_TEMP_TRIGGER => ("a temporary table, index, view or trigger", false),
+        _ => ("this statement", false),
+    };
+    match (mode, in_migrations) {
+        (Mode::Migration, true) if starts_with_ignore_case(action.schema, "temp") => {
+            Err("temporary tables are not offered".into())
+        }
+        (Mode::Migration, true) => Ok(()),
+        (_, true) => Err(format!("{what} is for migrations").into()),
+        (_, false) => Err(format!("{what} is not offered").into()),
+    }
+}
+
+fn starts_with_ignore_case(text: &str, start: &str) -> bool {
+    text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FUNCTIONS;
+
+    #[test]
+    fn the_function_list_is_sorted_for_the_search() {
+        assert!(FUNCTIONS.is_sorted());
+    }
+}
