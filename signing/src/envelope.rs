@@ -257,14 +257,23 @@ pub fn sign(file: &[u8], keys: &[&SecretKey]) -> Result<Vec<u8>, Error> {
     Ok(signed)
 }
 
-/// The custom sections of a body at its top level, with their names and payloads, in order; what is nested is not looked at.
+/// A custom section at the top level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CustomSection<'a> {
+    /// Its name, as bytes: nothing has checked that it is text.
+    pub name: &'a [u8],
+    /// What is in it.
+    pub payload: &'a [u8],
+}
+
+/// The custom sections of a body at its top level, in order; what is nested is not looked at.
 ///
 /// # Errors
 /// `TRUNCATED` and `LEB_OVERFLOW` where a section does not fit.
-pub fn custom_sections(body: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Error> {
+pub fn custom_sections(body: &[u8]) -> Result<Vec<CustomSection<'_>>, Error> {
     let mut found = Vec::new();
     for_each_section(body, |_, custom| {
-        found.extend(custom);
+        found.extend(custom.map(|(name, payload)| CustomSection { name, payload }));
         Ok(())
     })?;
     Ok(found)

@@ -4,13 +4,20 @@ mod common;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use common::*;
 
 const VERSION: &str = "0.2.8";
 
-/// The tool, installed once into the target folder; the reason where it cannot be had.
-fn tool() -> Result<PathBuf, String> {
+/// The tool, or the reason why it cannot be had. One installation serves all tests of this file.
+fn tool() -> Result<&'static PathBuf, &'static str> {
+    static TOOL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    TOOL.get_or_init(install).as_ref().map_err(String::as_str)
+}
+
+/// Installs the tool into the target folder, where it is not there from an earlier run.
+fn install() -> Result<PathBuf, String> {
     let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let root = tmp.parent().ok_or("no target folder")?.join("tools");
     let tool = root.join("bin").join(format!("wasmsign2{}", std::env::consts::EXE_SUFFIX));
@@ -49,7 +56,7 @@ fn wasmsign2_accepts_our_files() {
         let (file, public) = (dir.path().join("plugin.wasm"), dir.path().join("public.key"));
         std::fs::write(&file, bytes).unwrap();
         std::fs::write(&public, key(seed).public_key().to_wasmsign2()).unwrap();
-        Command::new(&tool).arg("verify").arg("-i").arg(&file).arg("-K").arg(&public).output().unwrap().status.success()
+        Command::new(tool).arg("verify").arg("-i").arg(&file).arg("-K").arg(&public).output().unwrap().status.success()
     };
     let one = signed(1);
     let two = arcana_signing::envelope::sign(&one, &[&key(2)]).unwrap();
@@ -76,7 +83,7 @@ fn we_accept_files_of_wasmsign2() {
     std::fs::write(path("public.key"), key(1).public_key().to_wasmsign2()).unwrap();
     let pair = ed25519_dalek::SigningKey::from_bytes(&[1; 32]).to_keypair_bytes();
     std::fs::write(path("secret.key"), [&[0x81][..], &pair].concat()).unwrap();
-    let made = Command::new(&tool)
+    let made = Command::new(tool)
         .arg("sign")
         .args(["-i".as_ref(), path("in.wasm").as_os_str(), "-o".as_ref(), path("out.wasm").as_os_str()])
         .args(["-k".as_ref(), path("secret.key").as_os_str(), "-K".as_ref(), path("public.key").as_os_str()])

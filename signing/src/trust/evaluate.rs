@@ -194,9 +194,8 @@ fn check_thresholds(rule: &Rule, signers: &Signers<'_>, id: &str) -> Result<(), 
 }
 
 fn check_identity(rule: &Rule, publishers: &[&TrustedKey], request: &Request<'_>) -> Result<(), Error> {
-    type Allows = fn(&str, &str) -> bool;
-    type List = fn(&TrustedKey) -> &[String];
-    let checks: [(Code, &str, &str, &[String], List, Allows); 4] = [
+    type Check<'a> = (Code, &'a str, &'a str, &'a [String], fn(&TrustedKey) -> &[String], fn(&str, &str) -> bool);
+    let checks: [Check<'_>; 4] = [
         (Code::Package, "export the WIT package", "packages", request.packages, |key| &key.packages, pattern::matches),
         (Code::Route, "serve the route", "routes", request.routes, |key| &key.routes, pattern::route_within),
         (Code::Event, "use the event", "events", request.events, |key| &key.events, pattern::matches),

@@ -1,5 +1,6 @@
 //! Files to sign, and hostile ones put together byte by byte.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fixture that cannot be made is a failed test")]
 
 use arcana_signing::envelope::{COMPONENT_HEADER, Digest, sign};
 use arcana_signing::{SecretKey, TrustPolicy};
