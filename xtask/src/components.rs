@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::progress::Step;
+use crate::stale::copy_if_changed;
 use crate::wasm::{TARGET, component_cargo};
 use crate::workspace::{at_root, folders_with, name_of, read_toml, root, wasm_target_dir};
 
@@ -14,10 +15,10 @@ const PROFILE: &str = "component";
 const BUILD_FAILED: &str =
     "the compiler's message is above; docs/toolchain.md helps where the target or the linker is at fault";
 
-/// A plugin that ships with Arcana.
+/// A crate that becomes a WebAssembly component.
 #[derive(Debug)]
 pub(crate) struct Component {
-    /// The name of its folder and of its file in `plugins/`.
+    /// The name of its folder, and of its file.
     pub(crate) name: String,
     /// Its folder.
     pub(crate) folder: PathBuf,
@@ -32,15 +33,24 @@ pub(crate) struct Component {
 /// # Errors
 /// A manifest cannot be read.
 pub(crate) fn components() -> Result<Vec<Component>> {
-    let mut found = Vec::new();
-    for folder in folders_with(&root().join("components"), "plugin.toml")? {
-        if folder.join("Cargo.toml").is_file() {
-            let (package, library) = package_of(&folder)?;
-            let wasm = artifact(&wasm_target_dir(), &library);
-            found.push(Component { name: name_of(&folder), folder, package, wasm });
-        }
-    }
-    Ok(found)
+    let mut folders = folders_with(&root().join("components"), "Cargo.toml")?;
+    // The others are libraries that components share.
+    folders.retain(|folder| folder.join("plugin.toml").is_file());
+    folders.into_iter().map(component).collect()
+}
+
+/// The guests which the host's tests load: every crate below `host/tests/guests/`, by name.
+///
+/// # Errors
+/// A manifest cannot be read.
+pub(crate) fn guests() -> Result<Vec<Component>> {
+    folders_with(&root().join("host/tests/guests"), "Cargo.toml")?.into_iter().map(component).collect()
+}
+
+fn component(folder: PathBuf) -> Result<Component> {
+    let (package, library) = package_of(&folder)?;
+    let wasm = wasm_target_dir().join(TARGET).join(PROFILE).join(library).with_extension("wasm");
+    Ok(Component { name: name_of(&folder), folder, package, wasm })
 }
 
 /// Builds the components.
@@ -51,62 +61,38 @@ pub(crate) fn build(step: &mut Step, components: &[Component]) -> Result<()> {
     if components.is_empty() {
         bail!("no folder of components/ has a Cargo.toml and a plugin.toml");
     }
-    let mut cargo = at_root(component_cargo()?);
-    cargo.args(["build", "--target", TARGET, "--profile", PROFILE]);
-    for component in components {
-        cargo.args(["-p", &component.package]);
-    }
-    step.run(cargo, BUILD_FAILED)?;
+    step.run(wasm_build(components)?, BUILD_FAILED)?;
     step.note(components.iter().map(|component| component.name.as_str()).collect::<Vec<_>>().join(", "));
     Ok(())
-}
-
-/// The folders of the guests which the host's tests load: each a crate of its own below `host/tests/guests/`.
-///
-/// # Errors
-/// The folder cannot be read.
-pub(crate) fn guests() -> Result<Vec<PathBuf>> {
-    folders_with(&root().join("host/tests/guests"), "Cargo.toml")
 }
 
 /// Builds the guests into one folder, `<crate folder>.wasm` each, neither packed nor signed; answers the folder.
 ///
 /// # Errors
 /// There is no toolchain, or one of them does not build.
-pub(crate) fn build_guests(step: &mut Step) -> Result<PathBuf> {
+pub(crate) fn build_guests(step: &mut Step, guests: &[Component]) -> Result<PathBuf> {
     let place = wasm_target_dir().join("guests");
     std::fs::create_dir_all(&place).with_context(|| format!("{} could not be made", place.display()))?;
-    let guests = guests()?;
-    let (own, shared): (Vec<_>, Vec<_>) = guests.into_iter().partition(|guest| has_own_workspace(guest));
-    for guest in &own {
-        step.detail(&name_of(guest));
-        let mut cargo = guest_cargo(&guest.join("Cargo.toml"))?;
-        cargo.args(["--config", "profile.component.inherits=\"release\""]);
-        cargo.args(["--config", "profile.component.panic=\"abort\""]);
-        step.run(cargo, BUILD_FAILED)?;
-    }
-    if let Some(manifest) = shared.first().and_then(|guest| workspace_of(guest)) {
-        let mut cargo = guest_cargo(&manifest)?;
-        for guest in &shared {
-            cargo.args(["-p", &package_of(guest)?.0]);
-        }
-        step.run(cargo, BUILD_FAILED)?;
+    if !guests.is_empty() {
+        step.run(wasm_build(guests)?, BUILD_FAILED)?;
     }
     let mut names = Vec::new();
-    for guest in own.iter().chain(&shared) {
-        let (_, library) = package_of(guest)?;
-        let (from, name) = (artifact(&wasm_target_dir(), &library), name_of(guest) + ".wasm");
-        std::fs::copy(&from, place.join(&name)).with_context(|| format!("{} could not be copied", from.display()))?;
+    for guest in guests {
+        let name = format!("{}.wasm", guest.name);
+        copy_if_changed(&guest.wasm, &place.join(&name))?;
         names.push(name);
     }
     forget_others(&place, &names)?;
-    step.note(format!("{} guests", names.len()));
+    step.note(guests.iter().map(|guest| guest.name.as_str()).collect::<Vec<_>>().join(", "));
     Ok(place)
 }
 
-fn guest_cargo(manifest: &Path) -> Result<Command> {
+fn wasm_build(crates: &[Component]) -> Result<Command> {
     let mut cargo = at_root(component_cargo()?);
-    cargo.args(["build", "--target", TARGET, "--profile", PROFILE, "--manifest-path"]).arg(manifest);
+    cargo.args(["build", "--target", TARGET, "--profile", PROFILE]);
+    for one in crates {
+        cargo.args(["-p", &one.package]);
+    }
     Ok(cargo)
 }
 
@@ -121,15 +107,6 @@ fn forget_others(place: &Path, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn has_own_workspace(folder: &Path) -> bool {
-    read_toml(&folder.join("Cargo.toml")).is_ok_and(|manifest| manifest.contains_key("workspace"))
-}
-
-/// The manifest of the nearest workspace above a crate.
-fn workspace_of(folder: &Path) -> Option<PathBuf> {
-    folder.ancestors().skip(1).find(|above| has_own_workspace(above)).map(|above| above.join("Cargo.toml"))
-}
-
 /// The names of a crate's package and of its library (or, without one, its program) as they are in file names.
 fn package_of(folder: &Path) -> Result<(String, String)> {
     let manifest = read_toml(&folder.join("Cargo.toml"))?;
@@ -141,10 +118,6 @@ fn names_in(manifest: &toml::Table) -> Option<(String, String)> {
     let library = manifest.get("lib").and_then(|lib| lib.get("name")).and_then(|name| name.as_str());
     let file = library.map_or_else(|| package.replace('-', "_"), str::to_owned);
     Some((package, file))
-}
-
-fn artifact(target: &Path, library: &str) -> PathBuf {
-    target.join(TARGET).join(PROFILE).join(library).with_extension("wasm")
 }
 
 #[cfg(test)]

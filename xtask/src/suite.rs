@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::components;
+use crate::components::{self, Component};
 use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
 use crate::process::cargo;
 use crate::progress::Steps;
@@ -25,23 +25,23 @@ struct Totals {
 /// # Errors
 /// Something does not build. Tests that fail are no error here but a failing exit code.
 pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
-    let components = components::components()?;
+    let (components, guests) = (components::components()?, components::guests()?);
     let mut steps = Steps::new(4 + ASSEMBLE_STEPS);
     find_toolchain(&mut steps)?;
     // The host is built by the same command that runs the tests, so that its dependencies are compiled once.
     let host = steps.step("Building the tests", |step| {
-        let mut build = tests();
+        let mut build = tests(&guests);
         build.arg("--no-run");
         step.run(build, "the compiler's message is above")?;
         Ok(target_dir().join("debug/arcana"))
     })?;
     steps.step("Building components", |step| components::build(step, &components))?;
-    let guests = steps.step("Building guests", components::build_guests)?;
+    let guest_dir = steps.step("Building guests", |step| components::build_guests(step, &guests))?;
     let dist = target_dir().join("test-dist");
     assemble(&mut steps, &host, &components, &dist)?;
 
-    let mut tests = tests();
-    tests.env("ARCANA_TEST_DIST", &dist).env("ARCANA_TEST_GUESTS", &guests);
+    let mut tests = tests(&guests);
+    tests.env("ARCANA_TEST_DIST", &dist).env("ARCANA_TEST_GUESTS", &guest_dir);
     if std::io::stderr().is_terminal() {
         tests.args(["--color", "always"]);
     }
@@ -60,9 +60,13 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
 }
 
 /// The native tests. Those of components are their unit tests: what they do as plugins is tested through the host.
-fn tests() -> Command {
+/// Guests have none.
+fn tests(guests: &[Component]) -> Command {
     let mut tests = at_root(cargo());
     tests.args(["test", "--workspace", "--no-fail-fast", "--target-dir"]).arg(target_dir());
+    for guest in guests {
+        tests.args(["--exclude", &guest.package]);
+    }
     tests
 }
 
