@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::Problem;
 use crate::generated::arcana::host::cache as host;
 
-pub use host::{Error, Lock, Lookup, delete, get};
+pub use host::{Error, Lock, Lookup, delete, get, get_or_lock};
 
 /// Keeps a value for `ttl`, or for the cache's own longest time.
 ///

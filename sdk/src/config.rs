@@ -3,7 +3,7 @@
 use crate::Problem;
 use crate::generated::arcana::host::config as host;
 
-pub use host::Setting;
+pub use host::{Setting, get as get_raw};
 
 /// What a setting can be read as.
 pub trait FromSetting: Sized {

@@ -112,7 +112,7 @@ fn parse(text: &[u8]) -> Option<Timestamp> {
             return None;
         }
         for at in 0..6 {
-            let digit = if at < length { i64::from(fraction[at] - b'0') } else { 0 };
+            let digit = fraction[..length].get(at).map_or(0, |byte| i64::from(byte - b'0'));
             micros = micros * 10 + digit;
         }
         rest = &fraction[length..];

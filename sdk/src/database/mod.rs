@@ -21,15 +21,15 @@ pub use value::{FromValue, Json, ToValue};
 
 /// A store by its name. Costs nothing to make: connections are the host's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Store(&'static str);
+pub struct Store<'a>(&'a str);
 
-impl Store {
+impl<'a> Store<'a> {
     /// The store that is private to the plugin.
-    pub const OWN: Self = Self("own");
+    pub const OWN: Store<'static> = Store("own");
 
     /// A shared store, which the manifest has to list.
     #[must_use]
-    pub const fn named(name: &'static str) -> Self {
+    pub const fn named(name: &'a str) -> Self {
         Self(name)
     }
 

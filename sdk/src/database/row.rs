@@ -11,6 +11,18 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// How many columns there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no column at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// Takes the value of a column out of the row.
     ///
     /// # Errors
