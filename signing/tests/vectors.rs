@@ -1,5 +1,7 @@
 //! Vectors that nobody here wrote, and key files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod common;
 
 use arcana_signing::{PublicKey, SecretKey};
