@@ -40,6 +40,12 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
     sqlite(&config.database.sqlite, &mut rules);
     limits(&config.limits, &mut rules);
     security(&config.security, &mut rules);
+    let filter = tracing_subscriber::EnvFilter::builder().parse(&config.observability.log.filter);
+    rules.must(
+        filter.is_ok(),
+        &["observability.log.filter"],
+        "is neither a level nor directives such as \"info,arcana::runtime=debug\"",
+    );
     let cache = &config.cache;
     rules.positive(&[
         ("cache.max_bytes_per_plugin", cache.max_bytes_per_plugin.as_u64()),

@@ -143,6 +143,18 @@ fn a_file_cannot_choose_itself() {
 }
 
 #[test]
+fn rules_over_values_name_what_they_compare() {
+    let text = "[limits]\nmemory = \"2GiB\"\nmax_memory = 5\n[observability.log]\nfilter = \"arcana=loud\"\n";
+    let errors = load(&[("local.toml", text)], &[]).unwrap_err();
+    // That `memory` is above the default of a broken `max_memory` is no mistake of its own.
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].starts_with("local.toml:3: limits.max_memory: "), "{errors:?}");
+    assert!(errors[1].starts_with("local.toml:5: observability.log.filter: "), "{errors:?}");
+    let credentials = "server.rest.cors = { origins = [\"*\"], credentials = true }\n";
+    assert_eq!(load(&[("local.toml", credentials)], &[]).unwrap_err().len(), 1);
+}
+
+#[test]
 fn settings_of_plugins_are_free_and_hidden() {
     let text = "[plugins.settings.\"acme/x\"]\nkey = \"hunter2\"\nmany = [\"hunter3\"]\nn = -1\nf = 0.5\nb = true\n";
     let config = load(&[("local.toml", text)], &[]).unwrap();

@@ -1,20 +1,15 @@
 //! Who calls: the authenticated caller, and what makes one believable (tokens, keys, revocation, passwords).
 
 mod cache;
-mod keys;
-mod passwords;
-mod revocation;
+pub mod keys;
+pub mod passwords;
+pub mod revocation;
 #[cfg(test)]
 mod tests;
-mod tokens;
+pub mod tokens;
 
 use std::fmt;
 use std::sync::Arc;
-
-pub use keys::{HostKeys, KeyError, PluginKeys, SecretKey, TokenAlgorithm, TokenKeys};
-pub use passwords::{MAX_PASSWORD_BYTES, PasswordError, PasswordSettings, PasswordStats, Passwords, Verdict};
-pub use revocation::{MAX_VALUE_BYTES, Pending, Revocation, RevocationKind, RevocationTable};
-pub use tokens::{IssueError, IssuedToken, MAX_TOKEN_BYTES, TokenError, TokenRequest, TokenSettings, Tokens, now_ms};
 
 /// What a caller may do; each role may do all that the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

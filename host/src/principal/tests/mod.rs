@@ -1,12 +1,15 @@
-mod keys;
-mod passwords;
-mod revocation;
-mod tokens;
+mod key_files;
+mod password_hashes;
+mod revoking;
+mod token_rules;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keys::TokenKey;
+use super::keys::{TokenKey, TokenKeys};
+use super::passwords::{PasswordError, PasswordSettings, PasswordStats, Passwords, Verdict};
+use super::revocation::{RevocationKind, RevocationTable};
+use super::tokens::{IssueError, MAX_TOKEN_BYTES, TokenError, TokenRequest, TokenSettings, Tokens, now_ms};
 use super::*;
 
 /// 2026-01-01T00:00:00Z.

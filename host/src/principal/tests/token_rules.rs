@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::keys::hmac;
-use super::keys::rfc8037_key;
+use super::key_files::rfc8037_key;
 use super::*;
 
 fn ed_tokens() -> Tokens {

@@ -1,0 +1,349 @@
+//! Metrics in the form of Prometheus. The help text of each is the comment above its field.
+//!
+//! What requests and calls need is looked up once, when a route or a plugin is made ([`RouteMetrics`], [`CallMetrics`]),
+//! so that counting is a few atomic additions.
+
+use std::array;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use super::process;
+use super::pulled::{Kind, Pulled, float};
+
+/// A quarter of a millisecond to ten seconds.
+const REQUEST_SECONDS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Ten microseconds to five seconds.
+const CALL_SECONDS: &[f64] =
+    &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// The `route` of requests that no plugin answers: the host's own routes, and what is no route.
+const UNROUTED: &str = "(host)";
+
+/// Makes a struct of families, each registered with its comment as the help text.
+macro_rules! families {
+    ($(
+        #[doc = $help:literal]
+        $field:ident: $kind:ident = $name:literal [$($label:literal),*] $(in $buckets:ident)?;
+    )*) => {
+        struct Families { $(#[doc = $help] $field: $kind,)* }
+
+        impl Families {
+            fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+                Ok(Self { $($field: {
+                    let help = $help.trim();
+                    let family = families!(@new $kind, $name, help, [$($label),*] $(, $buckets)?)?;
+                    registry.register(Box::new(family.clone()))?;
+                    family
+                },)* })
+            }
+        }
+    };
+    (@new HistogramVec, $name:literal, $help:ident, $labels:expr, $buckets:ident) => {
+        HistogramVec::new(HistogramOpts::new($name, $help).buckets($buckets.to_vec()), &$labels)
+    };
+    (@new IntGauge, $name:literal, $help:ident, $labels:expr) => { IntGauge::new($name, $help) };
+    (@new $kind:ident, $name:literal, $help:ident, $labels:expr) => { $kind::new(Opts::new($name, $help), &$labels) };
+}
+
+families! {
+    /// HTTP requests that were answered, by the route's template.
+    http_requests: IntCounterVec = "arcana_http_requests_total" ["method", "route", "status"];
+    /// Time from the head of an HTTP request to the head of its answer.
+    http_duration: HistogramVec = "arcana_http_request_duration_seconds" ["method", "route"] in REQUEST_SECONDS;
+    /// HTTP requests that are being answered.
+    http_in_flight: IntGauge = "arcana_http_requests_in_flight" [];
+    /// Requests, calls and uploads that were turned away by a limit.
+    limit_rejections: IntCounterVec = "arcana_limit_rejections_total" ["limit"];
+    /// Calls into plugins by how they ended; an error that the function itself answered is ok.
+    plugin_calls: IntCounterVec = "arcana_plugin_calls_total" ["plugin", "function", "outcome"];
+    /// Time of calls into plugins, the wait for a turn included.
+    plugin_duration: HistogramVec = "arcana_plugin_call_duration_seconds" ["plugin", "function"] in CALL_SECONDS;
+    /// Calls that ended in a trap.
+    plugin_traps: IntCounterVec = "arcana_plugin_traps_total" ["plugin"];
+    /// Live instances.
+    plugin_instances: IntGaugeVec = "arcana_plugin_instances" ["plugin"];
+    /// Time that calls waited for a turn; calls that did not have to are not counted.
+    plugin_queue_wait: HistogramVec = "arcana_plugin_queue_wait_seconds" ["plugin"] in CALL_SECONDS;
+    /// Log lines of plugins that were dropped because the call had used up its limit.
+    plugin_log_dropped: IntCounterVec = "arcana_plugin_log_lines_dropped_total" ["plugin"];
+    /// Time of database statements.
+    database_duration: HistogramVec = "arcana_database_statement_duration_seconds" ["store"] in CALL_SECONDS;
+}
+
+/// A value that another part keeps, shown under its own name; see [`Metrics::watch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watched {
+    /// `arcana_token_cache_hits_total`
+    TokenCacheHits,
+    /// `arcana_token_cache_misses_total`
+    TokenCacheMisses,
+    /// `arcana_token_revocations`
+    Revocations,
+    /// `arcana_password_hashes_total`
+    PasswordsDone,
+    /// `arcana_password_hashes_rejected_total`
+    PasswordsRejected,
+    /// `arcana_password_hashes_running`
+    PasswordsRunning,
+    /// `arcana_password_hashes_queued`
+    PasswordsQueued,
+}
+
+impl Watched {
+    const fn describe(self) -> (Kind, &'static str, &'static str) {
+        match self {
+            Self::TokenCacheHits => {
+                (Kind::Counter, "arcana_token_cache_hits_total", "Access tokens that were verified before.")
+            }
+            Self::TokenCacheMisses => {
+                (Kind::Counter, "arcana_token_cache_misses_total", "Access tokens whose signature had to be checked.")
+            }
+            Self::Revocations => {
+                (Kind::Gauge, "arcana_token_revocations", "Revoked sessions and subjects that are remembered.")
+            }
+            Self::PasswordsDone => (Kind::Counter, "arcana_password_hashes_total", "Argon2id computations."),
+            Self::PasswordsRejected => (
+                Kind::Counter,
+                "arcana_password_hashes_rejected_total",
+                "Callers that were turned away because too many waited for Argon2id.",
+            ),
+            Self::PasswordsRunning => {
+                (Kind::Gauge, "arcana_password_hashes_running", "Argon2id computations that run.")
+            }
+            Self::PasswordsQueued => (Kind::Gauge, "arcana_password_hashes_queued", "Callers that wait for Argon2id."),
+        }
+    }
+}
+
+/// Every metric of a host, in a registry of its own.
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    unrouted: RouteMetrics,
+}
+
+impl Metrics {
+    /// Metrics that have counted nothing.
+    ///
+    /// # Errors
+    /// Two metrics have the same name, which is a fault of this file.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        process::register(&registry)?;
+        let families = Families::register(&registry)?;
+        let unrouted = families.route("", UNROUTED);
+        Ok(Self { registry, families, unrouted })
+    }
+
+    /// The text format, version 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let families = self.registry.gather();
+        TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// Shows a value that another part keeps. `read` is called whenever the metrics are shown; it must not block.
+    ///
+    /// # Errors
+    /// It is shown already.
+    pub fn watch(
+        &self,
+        what: Watched,
+        read: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        let (kind, name, help) = what.describe();
+        self.registry.register(Box::new(Pulled::new(kind, name, help, Box::new(move || Some(float(read()))))?))
+    }
+
+    /// Counts a request as being answered until the guard is dropped.
+    #[must_use]
+    pub fn http_in_flight(&self) -> InFlight<'_> {
+        self.families.http_in_flight.inc();
+        InFlight(&self.families.http_in_flight)
+    }
+
+    /// What is counted for a route: its method and its template, never the raw path.
+    #[must_use]
+    pub fn route(&self, method: &str, template: &str) -> RouteMetrics {
+        self.families.route(method, template)
+    }
+
+    /// Counts a request that no plugin's route answered.
+    pub fn record_unrouted(&self, status: http::StatusCode, elapsed: Duration) {
+        self.unrouted.record(status, elapsed);
+    }
+
+    /// Counts something that a limit turned away; `limit` is one of a few fixed names.
+    pub fn limit_rejected(&self, limit: &'static str) {
+        self.families.limit_rejections.with_label_values(&[limit]).inc();
+    }
+
+    /// What is counted for a plugin.
+    #[must_use]
+    pub fn plugin(&self, id: &str) -> PluginMetrics {
+        PluginMetrics {
+            traps: self.families.plugin_traps.with_label_values(&[id]),
+            queue_wait: self.families.plugin_queue_wait.with_label_values(&[id]),
+        }
+    }
+
+    /// The number of live instances of a plugin.
+    #[must_use]
+    pub fn plugin_instances(&self, id: &str) -> IntGauge {
+        self.families.plugin_instances.with_label_values(&[id])
+    }
+
+    /// Log lines of a plugin that were dropped.
+    #[must_use]
+    pub fn plugin_log_lines_dropped(&self, id: &str) -> IntCounter {
+        self.families.plugin_log_dropped.with_label_values(&[id])
+    }
+
+    /// What is counted for a function of a plugin.
+    #[must_use]
+    pub fn call(&self, plugin: &str, function: &str) -> CallMetrics {
+        CallMetrics {
+            outcomes: OUTCOMES.map(|name| self.families.plugin_calls.with_label_values(&[plugin, function, name])),
+            duration: self.families.plugin_duration.with_label_values(&[plugin, function]),
+        }
+    }
+
+    /// The time of statements on a store, in seconds.
+    #[must_use]
+    pub fn database_statements(&self, store: &str) -> Histogram {
+        self.families.database_duration.with_label_values(&[store])
+    }
+}
+
+impl Families {
+    fn route(&self, method: &str, template: &str) -> RouteMetrics {
+        RouteMetrics {
+            requests: self.http_requests.clone(),
+            duration: self.http_duration.with_label_values(&[method, template]),
+            by_status: array::from_fn(|_| OnceLock::new()),
+            method: method.to_owned(),
+            template: template.to_owned(),
+        }
+    }
+}
+
+/// A request that is being answered.
+pub struct InFlight<'m>(&'m IntGauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The statuses that a route usually answers, each with a place for its counter.
+const USUAL: [u16; 16] = [200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503, 504];
+
+/// What is counted for a route.
+pub struct RouteMetrics {
+    requests: IntCounterVec,
+    duration: Histogram,
+    /// Made when a status is first answered, so that only those that happen are shown.
+    by_status: [OnceLock<IntCounter>; USUAL.len()],
+    method: String,
+    template: String,
+}
+
+impl RouteMetrics {
+    /// Counts an answer.
+    pub fn record(&self, status: http::StatusCode, elapsed: Duration) {
+        self.duration.observe(elapsed.as_secs_f64());
+        match USUAL.iter().position(|usual| *usual == status.as_u16()) {
+            Some(at) => self.by_status[at].get_or_init(|| self.counter(status)).inc(),
+            None => self.counter(status).inc(),
+        }
+    }
+
+    fn counter(&self, status: http::StatusCode) -> IntCounter {
+        self.requests.with_label_values(&[self.method.as_str(), self.template.as_str(), status.as_str()])
+    }
+}
+
+/// What is counted for a plugin beside its calls.
+#[derive(Clone)]
+pub struct PluginMetrics {
+    /// Calls that ended in a trap.
+    pub traps: IntCounter,
+    /// The wait for a turn, in seconds.
+    pub queue_wait: Histogram,
+}
+
+/// How calls end, in the order of `CallMetrics::outcomes`.
+const OUTCOMES: [&str; 6] = ["ok", "trap", "timeout", "overloaded", "host-error", "cancelled"];
+const OK: usize = 0;
+const TRAP: usize = 1;
+const TIMEOUT: usize = 2;
+const OVERLOADED: usize = 3;
+const HOST_ERROR: usize = 4;
+const CANCELLED: usize = 5;
+
+/// What is counted for a function of a plugin.
+#[derive(Clone)]
+pub struct CallMetrics {
+    outcomes: [IntCounter; OUTCOMES.len()],
+    duration: Histogram,
+}
+
+impl CallMetrics {
+    /// Begins a call. It is counted when the record is dropped, as cancelled where nobody said how it ended.
+    #[must_use]
+    pub fn start(&self) -> CallRecord<'_> {
+        CallRecord { metrics: self, start: Instant::now(), outcome: CANCELLED }
+    }
+}
+
+/// A call under way.
+pub struct CallRecord<'m> {
+    metrics: &'m CallMetrics,
+    start: Instant,
+    outcome: usize,
+}
+
+impl CallRecord<'_> {
+    /// The function answered.
+    pub fn ok(&mut self) {
+        self.outcome = OK;
+    }
+
+    /// The guest trapped.
+    pub fn trap(&mut self) {
+        self.outcome = TRAP;
+    }
+
+    /// Its time was up.
+    pub fn timeout(&mut self) {
+        self.outcome = TIMEOUT;
+    }
+
+    /// A limit turned it away.
+    pub fn overloaded(&mut self) {
+        self.outcome = OVERLOADED;
+    }
+
+    /// The host failed.
+    pub fn host_error(&mut self) {
+        self.outcome = HOST_ERROR;
+    }
+}
+
+impl Drop for CallRecord<'_> {
+    fn drop(&mut self) {
+        self.metrics.duration.observe(self.start.elapsed().as_secs_f64());
+        self.metrics.outcomes[self.outcome].inc();
+    }
+}
+
+#[cfg(test)]
+mod tests;
