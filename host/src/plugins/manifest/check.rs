@@ -1,7 +1,6 @@
 //! What the values of a manifest must be.
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::Method as Verb;
@@ -147,8 +146,8 @@ pub(super) fn allow_list(list: &[Allow], empty: bool) -> Result<(), &'static str
     Ok(())
 }
 
-pub(super) fn positive(number: Option<u32>) -> Result<Option<NonZeroU32>, &'static str> {
-    number.map(|number| NonZeroU32::new(number).ok_or("must be at least 1")).transpose()
+pub(super) fn positive(number: Option<u32>) -> Result<Option<u32>, &'static str> {
+    if number == Some(0) { Err("must be at least 1") } else { Ok(number) }
 }
 
 pub(super) fn duration(text: Option<&str>) -> Result<Option<Duration>, String> {

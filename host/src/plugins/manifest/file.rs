@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroU32;
 
 use jiff::Timestamp;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -128,8 +127,6 @@ struct LimitsTable {
     instances: InstancesName,
     #[serde(default)]
     max_calls: Option<u32>,
-    #[serde(default)]
-    log_lines: Option<u32>,
 }
 
 #[derive(Default, Deserialize)]
@@ -342,10 +339,9 @@ fn convert_rate(at: &str, table: RateTable, mistakes: &mut Mistakes) -> Option<R
     if by.is_none() {
         mistakes.add(&format!("{at}.by"), "must be \"address\" or a list of names of input fields");
     }
-    let per_minute =
-        mistakes.keep(&format!("{at}.per_minute"), NonZeroU32::new(table.per_minute).ok_or("must be at least 1"));
+    let per_minute = mistakes.keep(&format!("{at}.per_minute"), check::positive(Some(table.per_minute)));
     let burst = mistakes.keep(&format!("{at}.burst"), check::positive(table.burst))?;
-    let per_minute = per_minute?;
+    let per_minute = per_minute.flatten()?;
     Some(RateRule { by: by?, per_minute, burst: burst.unwrap_or(per_minute) })
 }
 
@@ -359,6 +355,5 @@ fn convert_limits(table: &LimitsTable, mistakes: &mut Mistakes) -> Limits {
             InstancesName::PerCall => Instances::PerCall,
         },
         max_calls: mistakes.keep("limits.max_calls", check::positive(table.max_calls)).flatten(),
-        log_lines: table.log_lines,
     }
 }

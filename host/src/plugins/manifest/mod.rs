@@ -7,7 +7,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::Method as Verb;
@@ -144,8 +143,8 @@ pub struct Method {
     pub allow: Vec<Allow>,
     /// The status of a success, 200 to 299, where it is not the usual one.
     pub status: Option<u16>,
-    /// Calls of it at once.
-    pub concurrency: Option<NonZeroU32>,
+    /// Calls of it at once, at least 1.
+    pub concurrency: Option<u32>,
     /// The longest a call may take.
     pub call_timeout: Option<Duration>,
     /// Limits of requests.
@@ -179,10 +178,10 @@ pub enum Allow {
 pub struct RateRule {
     /// What is counted apart.
     pub by: RateBy,
-    /// Sustained requests a minute.
-    pub per_minute: NonZeroU32,
-    /// Requests at once.
-    pub burst: NonZeroU32,
+    /// Sustained requests a minute, at least 1.
+    pub per_minute: u32,
+    /// Requests at once, at least 1.
+    pub burst: u32,
 }
 
 /// What a limit counts by.
@@ -201,14 +200,12 @@ pub struct Limits {
     pub memory: Option<u64>,
     /// The longest a call may take.
     pub call_timeout: Option<Duration>,
-    /// Calls at once.
-    pub concurrency: Option<NonZeroU32>,
+    /// Calls at once, at least 1.
+    pub concurrency: Option<u32>,
     /// Whether an instance serves one call or many.
     pub instances: Instances,
-    /// How many calls an instance serves.
-    pub max_calls: Option<NonZeroU32>,
-    /// How many lines one call may log.
-    pub log_lines: Option<u32>,
+    /// How many calls an instance serves, at least 1.
+    pub max_calls: Option<u32>,
 }
 
 /// `instances`
@@ -291,6 +288,14 @@ impl Manifest {
     #[must_use]
     pub fn owned_stores(&self) -> Vec<String> {
         self.stores.keys().filter(|name| *name != OWN).cloned().collect()
+    }
+}
+
+impl HttpRoute {
+    /// The names of the parameters in the path, in order.
+    #[must_use]
+    pub fn param_names(&self) -> Vec<&str> {
+        self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).collect()
     }
 }
 

@@ -1,4 +1,3 @@
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
@@ -41,7 +40,6 @@ call_timeout = "5s"
 concurrency = 64
 instances = "per-call"
 max_calls = 1000
-log_lines = 50
 "#;
 
 #[test]
@@ -56,15 +54,13 @@ fn everything_is_read() {
     let get = &manifest.methods[0];
     assert_eq!(get.http, [HttpRoute { method: Verb::GET, path: "/api/v1/bookmarks/{id}".into() }]);
     assert_eq!(get.allow, [Allow::SelfParam("id".into()), Allow::Role(Role::Admin)]);
-    assert_eq!(
-        (get.status, get.concurrency, get.call_timeout),
-        (Some(203), NonZeroU32::new(4), Some(Duration::from_millis(250)))
-    );
+    assert_eq!((get.status, get.concurrency, get.call_timeout), (Some(203), Some(4), Some(Duration::from_millis(250))));
     let [address, fields] = &get.rate[..] else { panic!() };
-    assert_eq!((&address.by, address.burst.get()), (&RateBy::Address, 10));
-    assert_eq!((&fields.by, fields.burst.get()), (&RateBy::Fields(vec!["email".into(), "user-name".into()]), 5));
+    assert_eq!((&address.by, address.burst), (&RateBy::Address, 10));
+    assert_eq!((&fields.by, fields.burst), (&RateBy::Fields(vec!["email".into(), "user-name".into()]), 5));
     assert_eq!(manifest.limits.memory, Some(64 << 20));
     assert_eq!(manifest.limits.instances, Instances::PerCall);
+    assert_eq!(get.http[0].param_names(), ["id"]);
     assert_eq!(manifest.route_templates(), ["/api/v1/bookmarks/{id}", "/api/v1/bookmarks", "/"]);
     assert_eq!(manifest.owned_stores(), ["identity"]);
     assert_eq!(
