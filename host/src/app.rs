@@ -1,0 +1,312 @@
+//! The composition: settings → keys, stores, engine → plugins → listener → serve → drain.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
+use arcana_signing::{SecretKey, TrustPolicy};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::backends::memory_cache::{CacheSettings, MemoryCache};
+use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_database};
+use crate::capabilities::Services;
+use crate::config::{Algorithm, Config, Synchronous};
+use crate::ingress::host_routes::{HostRoutes, Phase, router};
+use crate::ingress::rest::Rest;
+use crate::ingress::layers;
+use crate::plugins::install::{Failed, Plugins};
+use crate::plugins::load::Loader;
+use crate::plugins::registry::Registry;
+use crate::principal::keys::{HostKeys, TokenAlgorithm};
+use crate::principal::passwords::{PasswordSettings, Passwords};
+use crate::principal::revocation::RevocationTable;
+use crate::principal::tokens::{TokenSettings, Tokens};
+use crate::runtime::catalog::Catalog;
+use crate::runtime::code_cache::CodeCache;
+use crate::runtime::compile::Compiler;
+use crate::runtime::engine::Engine;
+use crate::runtime::pool::LiveInstances;
+use crate::telemetry::metrics::{Metrics, Watched};
+
+/// How often what only grows with time is looked through.
+const UPKEEP: Duration = Duration::from_secs(30);
+
+/// What the command line says beside the settings.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder that relative paths of the settings are in.
+    pub home: PathBuf,
+    /// Development mode: loopback only, and a local key is trusted where there is no trust file.
+    pub development: bool,
+    /// The binary that compiles components as a child: this one.
+    pub program: PathBuf,
+}
+
+/// A host with its plugins loaded.
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// What is active.
+    pub catalog: Arc<ArcSwap<Catalog>>,
+    /// What was refused at the start, with the reasons.
+    pub failed: Vec<Failed>,
+    development: bool,
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    plugins: Plugins,
+    stores: Arc<SqliteStores>,
+    _lock: DataLock,
+}
+
+impl App {
+    /// The address that the settings ask for.
+    ///
+    /// # Errors
+    /// When development mode is to listen on an address that others can reach.
+    pub fn address(config: &Config, development: bool) -> anyhow::Result<SocketAddr> {
+        let rest = &config.server.rest;
+        let address = match (development, rest.address) {
+            (false, address) => address,
+            // The default is every address; in development that becomes loopback. Asking for another one is a mistake.
+            (true, address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            (true, address) if address.is_loopback() => address,
+            (true, address) => {
+                bail!("server.rest.address is {address}, and development mode listens on loopback only")
+            }
+        };
+        Ok(SocketAddr::new(address, rest.port))
+    }
+
+    /// Opens everything and loads the plugins. Nothing is served yet.
+    ///
+    /// # Errors
+    /// When something that the host cannot do without is missing; a plugin that does not load is no such thing.
+    pub async fn start(config: Config, options: &Options) -> anyhow::Result<Self> {
+        let config = Arc::new(config);
+        let data = options.home.join(&config.app.data_dir);
+        std::fs::create_dir_all(&data).with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
+        let lock = DataLock::take(&data)?;
+
+        let keys = HostKeys::open(&data, token_algorithm(&config)).context("the host's keys")?;
+        let token_settings = token_settings(&config);
+        let revocations = Arc::new(RevocationTable::new(Tokens::keep_ms(&token_settings)));
+        let tokens = Arc::new(Tokens::new(token_settings, keys.tokens, revocations));
+        let services = Arc::new(Services {
+            tokens: tokens.clone(),
+            passwords: Passwords::new(&password_settings(&config)).context("security.passwords")?,
+            keys: keys.plugins,
+        });
+
+        let engine = Arc::new(Engine::new(&config.limits)?);
+        let live = LiveInstances::new(usize::try_from(config.limits.max_instances)?);
+        let cache = CodeCache::new(&data.join("cache/code"), &keys.cache_mac, engine.wasmtime())
+            .context("the cache of compiled code")?;
+        let host_database = open_host_database(&data, sqlite_settings(&config)).await.context("host.db")?;
+        let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite_settings(&config))?);
+        let metrics = Arc::new(Metrics::new()?);
+        watch(&metrics, &services)?;
+
+        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::default()));
+        let loader = Loader {
+            engine,
+            live,
+            cache,
+            compiler: Compiler::new(options.program.clone(), config.limits.compile.clone()),
+            stores: stores.clone(),
+            memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
+            services: services.clone(),
+            metrics: metrics.clone(),
+            config: config.clone(),
+        };
+        let trust = trust_policy(&options.home.join(&config.plugins.trust), &data, options.development)?;
+        let registry = Registry::new(host_database);
+        let plugins =
+            Plugins::new(loader, registry, trust, catalog.clone(), data.join("plugins"), options.development);
+        let failed = plugins.start(&options.home.join(&config.plugins.dir)).await?;
+        for failure in &failed {
+            tracing::error!(plugin = failure.what, code = failure.refusal.code, reason = failure.refusal.message, "plugin refused");
+        }
+        Ok(Self { config, catalog, failed, development: options.development, tokens, metrics, plugins, stores, _lock: lock })
+    }
+
+    /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let phase = Arc::new(Phase::default());
+        let host_routes = router(HostRoutes {
+            phase: phase.clone(),
+            catalog: self.catalog.clone(),
+            tokens: self.tokens.clone(),
+            metrics: self.config.observability.metrics.enabled.then(|| self.metrics.clone()),
+            development: self.development,
+            failed: self.failed.len(),
+        });
+        let rest = Rest::new(
+            self.catalog.clone(),
+            self.tokens.clone(),
+            self.metrics.clone(),
+            host_routes,
+            &self.config,
+        );
+        phase.serving();
+        let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
+        let draining = {
+            let (stop, phase) = (stop.clone(), phase.clone());
+            tokio::spawn(async move {
+                stop.cancelled().await;
+                phase.draining();
+            })
+        };
+        layers::serve(listener, self.config.server.rest.clone(), Arc::new(rest), stop).await;
+        upkeep.abort();
+        draining.abort();
+        self.close().await;
+    }
+
+    /// Ends a host that does not serve, or no longer.
+    pub async fn close(self) {
+        self.plugins.stop().await;
+        self.stores.close().await;
+    }
+}
+
+/// Shows on `/metrics` what other parts count for themselves.
+fn watch(metrics: &Metrics, services: &Arc<Services>) -> anyhow::Result<()> {
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let tokens = services.tokens.clone();
+    metrics.watch(Watched::TokenCacheHits, move || tokens.cache_stats().0)?;
+    let tokens = services.tokens.clone();
+    metrics.watch(Watched::TokenCacheMisses, move || tokens.cache_stats().1)?;
+    let tokens = services.tokens.clone();
+    metrics.watch(Watched::Revocations, move || number(tokens.revocations().len()))?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsDone, move || passwords.passwords.stats().done)?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsRejected, move || passwords.passwords.stats().rejected)?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsRunning, move || number(passwords.passwords.stats().running))?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsQueued, move || number(passwords.passwords.stats().queued))?;
+    Ok(())
+}
+
+async fn upkeep(catalog: Arc<ArcSwap<Catalog>>, tokens: Arc<Tokens>) {
+    let mut every = tokio::time::interval(UPKEEP);
+    loop {
+        every.tick().await;
+        tokens.revocations().purge(Timestamp::now().as_millisecond());
+        for plugin in catalog.load_full().plugins() {
+            for route in &plugin.routes {
+                route.rates.iter().for_each(|(_, rate)| rate.forget_idle());
+            }
+        }
+    }
+}
+
+/// The trust policy of the file, or in development, where there is none, one that trusts a key of this data folder.
+fn trust_policy(path: &Path, data: &Path, development: bool) -> anyhow::Result<TrustPolicy> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && development => {
+            let key_file = data.join("keys/development.pem");
+            let key = if key_file.exists() {
+                SecretKey::load(&key_file)?
+            } else {
+                let key = SecretKey::generate()?;
+                key.write_new(&key_file)?;
+                key
+            };
+            tracing::warn!(key = %key_file.display(), "there is no trust file; development mode trusts this key");
+            arcana_signing::trust::development(&key.public_key())
+        }
+        Err(error) => bail!("plugins.trust: {} cannot be read: {error}", path.display()),
+    };
+    TrustPolicy::parse(&text).with_context(|| format!("plugins.trust: {}", path.display()))
+}
+
+/// One host a data folder: two would each believe that they know every revocation.
+struct DataLock {
+    _file: std::fs::File,
+}
+
+impl DataLock {
+    fn take(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join("lock");
+        let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path)?;
+        let until = Instant::now() + Duration::from_secs(2);
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                // A host that was just told to stop may need a moment.
+                Err(std::fs::TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    bail!("another host is using the data folder {} (app.data_dir)", data.display())
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn token_algorithm(config: &Config) -> TokenAlgorithm {
+    match config.security.tokens.algorithm {
+        Algorithm::EdDsa => TokenAlgorithm::EdDsa,
+        Algorithm::Hs256 => TokenAlgorithm::Hs256,
+    }
+}
+
+fn token_settings(config: &Config) -> TokenSettings {
+    let tokens = &config.security.tokens;
+    TokenSettings {
+        issuer: tokens.issuer.clone(),
+        audience: tokens.audience.clone(),
+        life: tokens.life.get(),
+        leeway: tokens.leeway.get(),
+        cache_entries: usize::try_from(tokens.cache_entries).unwrap_or(usize::MAX),
+    }
+}
+
+fn password_settings(config: &Config) -> PasswordSettings {
+    let passwords = &config.security.passwords;
+    PasswordSettings {
+        memory_kib: u32::try_from(passwords.memory.as_u64() / 1024).unwrap_or(u32::MAX),
+        iterations: passwords.iterations,
+        parallelism: passwords.parallelism,
+        concurrency: usize::try_from(passwords.concurrency).unwrap_or(usize::MAX),
+        queue: usize::try_from(passwords.queue).unwrap_or(usize::MAX),
+    }
+}
+
+fn sqlite_settings(config: &Config) -> SqliteSettings {
+    let sqlite = &config.database.sqlite;
+    SqliteSettings {
+        busy_timeout: sqlite.busy_timeout.get(),
+        synchronous: match sqlite.synchronous {
+            Synchronous::Normal => sqlite::Synchronous::Normal,
+            Synchronous::Full => sqlite::Synchronous::Full,
+        },
+        read_connections: sqlite.read_connections,
+        statement_timeout: sqlite.statement_timeout.get(),
+        max_rows: sqlite.max_rows,
+        max_result_bytes: sqlite.max_result_bytes.as_u64(),
+        max_database_bytes: sqlite.max_size.as_u64(),
+        ..SqliteSettings::default()
+    }
+}
+
+fn cache_settings(config: &Config) -> CacheSettings {
+    let cache = &config.cache;
+    CacheSettings {
+        max_bytes: cache.max_bytes_per_plugin.as_u64(),
+        max_value_bytes: cache.max_value_bytes.as_usize(),
+        max_key_bytes: cache.max_key_bytes.as_usize(),
+        max_ttl: cache.max_ttl.get(),
+        ..CacheSettings::default()
+    }
+}

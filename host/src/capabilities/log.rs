@@ -1,0 +1,180 @@
+//! `log`, and standard output and error of the guest: lines of the plugin in the host's log, so many a call, so long each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::View;
+use super::bindings::arcana::host::log::{Host, Level};
+use super::grants::PluginGrants;
+use crate::request_id::RequestId;
+
+/// Where the lines of one instance go.
+pub(super) struct Sink {
+    plugin: Arc<str>,
+    lines: u32,
+    line_bytes: usize,
+    dropped: IntCounter,
+    left: AtomicU32,
+    request: Mutex<RequestId>,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl Sink {
+    pub(super) fn new(grants: &PluginGrants, request: RequestId) -> Self {
+        Self {
+            plugin: grants.plugin.clone(),
+            lines: grants.log_lines_per_call,
+            line_bytes: grants.log_line_bytes,
+            dropped: grants.log_lines_dropped.clone(),
+            left: AtomicU32::new(grants.log_lines_per_call),
+            request: Mutex::new(request),
+            partial: Mutex::default(),
+        }
+    }
+
+    pub(super) fn start_call(&self, request: RequestId) {
+        self.left.store(self.lines, Ordering::Relaxed);
+        *self.request.lock() = request;
+    }
+
+    /// A line that was not ended is a line all the same.
+    pub(super) fn end_call(&self) {
+        let rest = std::mem::take(&mut *self.partial.lock());
+        if !rest.is_empty() {
+            self.write(Level::Info, &String::from_utf8_lossy(&rest), &[]);
+        }
+    }
+
+    fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        match taken {
+            Err(_) => {
+                self.dropped.inc();
+                return;
+            }
+            Ok(1) => {
+                tracing::warn!(target: "plugin", plugin = %self.plugin, request_id = %self.request.lock(),
+                    limit = self.lines, "the call has used up limits.log_lines_per_call; the rest is dropped");
+                self.dropped.inc();
+                return;
+            }
+            Ok(_) => {}
+        }
+        let message = clip(message, self.line_bytes);
+        let mut rest = self.line_bytes.saturating_sub(message.len());
+        let mut shown = String::new();
+        for (key, value) in fields {
+            let value = clip(value, rest);
+            rest = rest.saturating_sub(key.len() + value.len() + 2);
+            if rest == 0 {
+                break;
+            }
+            if !shown.is_empty() {
+                shown.push(' ');
+            }
+            shown.push_str(clip(key, rest));
+            shown.push('=');
+            shown.push_str(value);
+        }
+        let request = *self.request.lock();
+        // The macro takes its level as a constant.
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::event!(target: "plugin", tracing::Level::$level, plugin = %self.plugin, request_id = %request,
+                    fields = shown.as_str(), "{message}")
+            };
+        }
+        match level {
+            Level::Trace => event!(TRACE),
+            Level::Debug => event!(DEBUG),
+            Level::Info => event!(INFO),
+            Level::Warn => event!(WARN),
+            Level::Error => event!(ERROR),
+        }
+    }
+
+    /// Takes bytes of standard output apart into lines.
+    fn output(&self, bytes: &[u8]) {
+        let mut partial = self.partial.lock();
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            let (line, after) = rest.split_at(end);
+            partial.extend_from_slice(&line[..line.len().min(self.line_bytes)]);
+            let whole = std::mem::take(&mut *partial);
+            self.write(Level::Info, &String::from_utf8_lossy(&whole), &[]);
+            rest = &after[1..];
+        }
+        let room = self.line_bytes.saturating_sub(partial.len());
+        partial.extend_from_slice(&rest[..rest.len().min(room)]);
+    }
+}
+
+/// The longest start of `text` that is no longer than `max` bytes.
+fn clip(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+impl Host for View<'_> {
+    fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+        self.state.log.write(level, &message, &fields);
+        Ok(())
+    }
+
+    fn enabled(&mut self, level: Level) -> wasmtime::Result<bool> {
+        Ok(match level {
+            Level::Trace => tracing::enabled!(target: "plugin", tracing::Level::TRACE),
+            Level::Debug => tracing::enabled!(target: "plugin", tracing::Level::DEBUG),
+            Level::Info => tracing::enabled!(target: "plugin", tracing::Level::INFO),
+            Level::Warn => tracing::enabled!(target: "plugin", tracing::Level::WARN),
+            Level::Error => tracing::enabled!(target: "plugin", tracing::Level::ERROR),
+        })
+    }
+}
+
+/// The guest's standard output or error.
+#[derive(Clone)]
+pub struct Output(pub(super) Arc<Sink>);
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    /// WASI 0.2 takes the other one; this would be used by 0.3, which is not linked.
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.output(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}

@@ -1,0 +1,63 @@
+//! The command line.
+
+mod config;
+mod key;
+mod plugin;
+mod serve;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::runtime::compile;
+
+/// A small host for signed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "arcana", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serves the plugins.
+    Serve(serve::ServeArgs),
+    /// Looks at the settings.
+    Config(config::ConfigArgs),
+    /// Makes and shows signing keys.
+    Key(key::KeyArgs),
+    /// Packs, signs, verifies and inspects plugins.
+    Plugin(plugin::PluginArgs),
+    /// Manages accounts on this machine.
+    User(user::UserArgs),
+    /// Compiles a component from standard input; the host starts this for itself.
+    #[command(name = compile::WORKER_VERB, hide = true)]
+    CompileWorker {
+        /// CPU seconds.
+        cpu: u64,
+        /// Bytes of address space.
+        memory: u64,
+    },
+}
+
+/// Reads the command line and carries it out. Failures are told on standard error.
+#[must_use]
+pub fn run() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Config(args) => return config::run(&args),
+        Verb::Key(args) => key::run(args),
+        Verb::Plugin(args) => plugin::run(args),
+        Verb::User(args) => user::run(&args),
+        Verb::CompileWorker { cpu, memory } => compile::worker(cpu, memory),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("arcana: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

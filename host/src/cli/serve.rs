@@ -1,0 +1,121 @@
+//! `arcana serve`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::config::ConfigDir;
+use super::user;
+use crate::app::{App, Options};
+use crate::config::{Config, LogFormat};
+use crate::ingress::listener;
+use crate::telemetry::logs;
+
+/// Where the host lives and how it behaves.
+#[derive(Debug, Args)]
+pub(super) struct Home {
+    /// The folder that holds `config/`, `plugins/` and `data/`; where it is not given the current folder if it has a
+    /// `config/`, else the folder of this program.
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigDir,
+}
+
+/// Serves the plugins until it is told to stop.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Development mode: listens on loopback only, makes a first administrator, and without a trust file trusts a local key.
+    #[arg(long)]
+    dev: bool,
+    #[command(flatten)]
+    home: Home,
+}
+
+impl Home {
+    /// The settings and the folder that their relative paths are in.
+    pub(super) fn open(&self, development: bool) -> anyhow::Result<(Config, Options)> {
+        let program = std::env::current_exe().context("this program's own path")?;
+        let here = PathBuf::from(".");
+        let home = match (&self.home, program.parent()) {
+            (Some(home), _) => home.clone(),
+            (None, Some(beside)) if !here.join("config").is_dir() && beside.join("config").is_dir() => beside.to_owned(),
+            (None, _) => here,
+        };
+        let config = self.config.load(&home).map_err(|errors| anyhow::anyhow!("{errors}"))?;
+        let home = std::path::absolute(&home)?;
+        Ok((config, Options { home, development, program }))
+    }
+}
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (config, options) = args.home.open(args.dev)?;
+    logs::init(log_format(&config), &config.observability.log.filter)?;
+    runtime()?.block_on(serve(config, options, started))
+}
+
+/// How log lines look.
+pub(super) fn log_format(config: &Config) -> logs::Format {
+    match config.observability.log.format {
+        LogFormat::Pretty => logs::Format::Pretty,
+        LogFormat::Json => logs::Format::Json,
+    }
+}
+
+/// The threads that serve.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("arcana").build()?)
+}
+
+async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Result<()> {
+    let development = options.development;
+    // Bound before anything else: a taken port is the most common mistake, and the cheapest to find.
+    let listener = listener::bind(App::address(&config, development)?).await?;
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    watch_signals(stop.clone())?;
+
+    let data = options.home.join(&config.app.data_dir);
+    let app = App::start(config, &options).await?;
+    let catalog = app.catalog.load_full();
+    let routes: usize = catalog.plugins().iter().map(|plugin| plugin.routes.len()).sum();
+    if development && let Some((email, password)) = user::first_admin(&app).await? {
+        println!("first administrator: {email} with password {password}  (shown once; change it)");
+    }
+    println!("data folder: {}", data.display());
+    println!("plugins: {} active with {routes} routes, {} refused", catalog.plugins().len(), app.failed.len());
+    println!("arcana is serving on http://{address} after {} ms{}", started.elapsed().as_millis(), match development {
+        true => " (development mode)",
+        false => "",
+    });
+    tracing::info!(%address, development, data = %data.display(), "serving");
+    app.serve(listener, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT start the shutdown; a second one ends it at once.
+fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if first {
+                tracing::info!("stopping; requests in flight are finished first");
+                stop.cancel();
+            } else {
+                tracing::warn!("stopped at once by a second signal");
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! The REST front end. [`Rest::serve`] shows the whole way of a request.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use tower::ServiceExt as _;
+
+use super::access::{admit, admit_self, caller, client_address};
+use super::answer::{self, Body, HttpError, REQUEST_ID};
+use super::layers::Peer;
+use crate::capabilities::Call;
+use crate::config::{self, Config};
+use crate::contract::json;
+use crate::principal::tokens::Tokens;
+use crate::problem::{Kind, Problem};
+use crate::request_id::RequestId;
+use crate::runtime::catalog::{Catalog, RateKey, Route};
+use crate::telemetry::metrics::Metrics;
+
+/// The REST front end.
+pub struct Rest {
+    catalog: Arc<ArcSwap<Catalog>>,
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    host_routes: axum::Router,
+    settings: config::Rest,
+    rate_limits: bool,
+}
+
+impl Rest {
+    /// A front end over the catalog; `host_routes` are the host's own, which no plugin can take.
+    #[must_use]
+    pub fn new(
+        catalog: Arc<ArcSwap<Catalog>>,
+        tokens: Arc<Tokens>,
+        metrics: Arc<Metrics>,
+        host_routes: axum::Router,
+        config: &Config,
+    ) -> Self {
+        let (settings, rate_limits) = (config.server.rest.clone(), config.limits.rate_limits);
+        Self { catalog, tokens, metrics, host_routes, settings, rate_limits }
+    }
+
+    /// Answers one request: request id → route → caller → role rule → address limit → body → decode → `self` rule →
+    /// name limits → component → encode.
+    pub async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
+        let start = Instant::now();
+        let (parts, body) = request.into_parts();
+        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let request_id = request_id(&parts.headers);
+        let _in_flight = self.metrics.http_in_flight();
+
+        let catalog = self.catalog.load_full();
+        let mut response = match catalog.at(parts.uri.path()) {
+            Some(found) => match found.value.find(&parts.method) {
+                Some(route) => {
+                    let params = found.params.iter();
+                    let outcome = self.call(route, params, peer, &parts, body, request_id).await;
+                    let response = outcome.unwrap_or_else(|failure| failure.response(&request_id));
+                    route.metrics.record(response.status(), start.elapsed());
+                    response
+                }
+                None if parts.method == Method::OPTIONS => {
+                    let mut response = answer::success(StatusCode::NO_CONTENT, None);
+                    response.headers_mut().insert(http::header::ALLOW, found.value.allow.clone());
+                    response
+                }
+                None => {
+                    let response = HttpError::MethodNotAllowed.response(&request_id, Some(&found.value.allow));
+                    self.metrics.record_unrouted(response.status(), start.elapsed());
+                    response
+                }
+            },
+            None => self.host_route(Request::from_parts(parts, body), &request_id, start).await,
+        };
+        if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
+            response.headers_mut().insert(REQUEST_ID.clone(), value);
+        }
+        response
+    }
+
+    async fn call<'p>(
+        &self,
+        route: &Route,
+        path: impl Iterator<Item = (&'p str, &'p str)>,
+        peer: IpAddr,
+        parts: &Parts,
+        body: Incoming,
+        request_id: RequestId,
+    ) -> Result<Response<Body>, Failure> {
+        let principal = admit(route, caller(&parts.headers, &self.tokens))?;
+        let client = client_address(peer, &parts.headers, &self.settings.trusted_proxies);
+        self.limit_address(route, client)?;
+
+        let body = self.read_body(&parts.headers, body).await?;
+        let params = route.binding.decode(path, parts.uri.query(), &body)?;
+        admit_self(route, principal.as_deref(), &params)?;
+        self.limit_names(route, &params)?;
+
+        let call = Call {
+            principal,
+            request_id,
+            // The plugin's own time limit sets the real one.
+            deadline: Instant::now(),
+            client: Some(client),
+            trace: trace_context(&parts.headers),
+        };
+        let value = route.plugin.call(route.place, &params, call).await.map_err(|error| error.into_problem())?;
+        let mut body = Vec::with_capacity(256);
+        match json::answer(&route.plan, value.as_slice(), &mut body) {
+            Ok(true) => Ok(answer::success(route.status, Some(body))),
+            Ok(false) => Ok(answer::success(route.status, None)),
+            Err(problem) => {
+                if problem.kind == Kind::Internal {
+                    tracing::error!(plugin = %route.plugin.id(), request_id = %request_id, message = %problem.message,
+                        "the plugin reported an internal problem");
+                }
+                Err(problem.into())
+            }
+        }
+    }
+
+    fn limit_address(&self, route: &Route, client: IpAddr) -> Result<(), Problem> {
+        if !self.rate_limits {
+            return Ok(());
+        }
+        for (key, rate) in route.rates.iter() {
+            if matches!(key, RateKey::Address) {
+                rate.check_address(client).map_err(|wait| self.too_many(wait))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_names(&self, route: &Route, params: &[wasmtime::component::Val]) -> Result<(), Problem> {
+        if !self.rate_limits {
+            return Ok(());
+        }
+        for (key, rate) in route.rates.iter() {
+            let RateKey::Fields(fields) = key else { continue };
+            if let Some(name) = fields.iter().find_map(|field| field.text(params)) {
+                rate.check_name(&name).map_err(|wait| self.too_many(wait))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn too_many(&self, wait: Duration) -> Problem {
+        self.metrics.limit_rejected("rate");
+        let mut problem = Problem::new(Kind::TooManyRequests, "too many requests; try again later");
+        problem.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        problem
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Failure> {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let limit = self.settings.max_body.as_u64();
+        let too_large = || {
+            self.metrics.limit_rejected("body");
+            Failure::Http(HttpError::TooLarge(limit))
+        };
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|n| n.parse().ok());
+        if length.is_some_and(|length: u64| length > limit) {
+            return Err(too_large());
+        }
+        if headers.get(CONTENT_TYPE).is_some_and(|value| !is_json(value)) {
+            return Err(Failure::Http(HttpError::UnsupportedMediaType));
+        }
+        let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+        match tokio::time::timeout(self.settings.request_timeout.get(), limited.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Failure::Http(HttpError::BrokenBody)),
+            Err(_) => Err(Failure::Http(HttpError::RequestTimeout)),
+        }
+    }
+
+    async fn host_route(&self, request: Request<Incoming>, id: &RequestId, start: Instant) -> Response<Body> {
+        // axum's router answers an unknown path with an empty 404; ours is the same error body as everywhere.
+        let response = match self.host_routes.clone().oneshot(request).await {
+            Ok(response) if response.status() == StatusCode::NOT_FOUND => HttpError::UnknownRoute.response(id, None),
+            Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
+                HttpError::MethodNotAllowed.response(id, response.headers().get(http::header::ALLOW))
+            }
+            Ok(response) => response.map(Body::from),
+            Err(never) => match never {},
+        };
+        self.metrics.record_unrouted(response.status(), start.elapsed());
+        response
+    }
+}
+
+/// Why a published function gave no value.
+enum Failure {
+    Problem(Problem),
+    Http(HttpError),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl Failure {
+    fn response(self, request_id: &RequestId) -> Response<Body> {
+        match self {
+            Self::Problem(problem) => answer::problem(&problem, request_id),
+            Self::Http(error) => error.response(request_id, None),
+        }
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> RequestId {
+    headers
+        .get(&REQUEST_ID)
+        .and_then(|value| RequestId::from_client(value.as_bytes()))
+        .unwrap_or_else(RequestId::random)
+}
+
+/// `application/json` or a type that is built on it (RFC 6839).
+fn is_json(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
+}
+
+fn trace_context(headers: &HeaderMap) -> Option<Arc<(String, Option<String>)>> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let parent = text("traceparent").filter(|parent| parent.len() <= 256)?;
+    Some(Arc::new((parent, text("tracestate").filter(|state| state.len() <= 512))))
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_by_its_essence() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(is_json(&HeaderValue::from_static(yes)), "{yes}");
+        }
+        for no in ["text/plain", "application/x-www-form-urlencoded", "json"] {
+            assert!(!is_json(&HeaderValue::from_static(no)), "{no}");
+        }
+    }
+}

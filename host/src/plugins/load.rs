@@ -1,0 +1,389 @@
+//! From a verified file to an active plugin: code → grants → linker → one instance as proof → on-enable → routes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, Linker, Val};
+
+use super::manifest::{Allow, Instances, Manifest, Method, RateBy};
+use super::refusal::Refusal;
+use super::verify::Verified;
+use crate::backends::memory_cache::MemoryCache;
+use crate::backends::sqlite::SqliteStores;
+use crate::capabilities::{self, Call, CryptoGrants, PluginGrants, Services, Setting};
+use crate::config::{self, Config};
+use crate::contract::{Binding, Contract, FunctionPlan};
+use crate::request_id::RequestId;
+use crate::runtime::catalog::{Access, ActivePlugin, RateKey, Route};
+use crate::runtime::code_cache::CodeCache;
+use crate::runtime::compile::Compiler;
+use crate::runtime::engine::Engine;
+use crate::runtime::plugin::{CallError, CallLimits, Function, PluginRuntime, START_TIMEOUT};
+use crate::runtime::pool::{LiveInstances, Pool, PoolLimits};
+use crate::runtime::rate::Rate;
+use crate::runtime::state::HostState;
+use crate::telemetry::metrics::Metrics;
+
+/// The interface of the extension point that is called when a plugin starts and stops, without its version.
+const LIFECYCLE: &str = "arcana:plugin/lifecycle@";
+
+/// What loading needs of the host.
+pub struct Loader {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The places of live instances.
+    pub live: Arc<LiveInstances>,
+    /// Compiled code.
+    pub cache: CodeCache,
+    /// The compiler child.
+    pub compiler: Compiler,
+    /// The stores.
+    pub stores: Arc<SqliteStores>,
+    /// The cache of which every plugin gets its namespace.
+    pub memory_cache: Arc<MemoryCache>,
+    /// What capabilities work on.
+    pub services: Arc<Services>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The settings.
+    pub config: Arc<Config>,
+}
+
+impl Loader {
+    /// Makes a verified file ready to be called. Its stores are migrated, one instance was made, and `on-enable` has run.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says which step failed. Nothing of the plugin is reachable then.
+    pub async fn load(&self, verified: &Verified) -> Result<Arc<ActivePlugin>, Refusal> {
+        let manifest = &verified.manifest;
+        let id: Arc<str> = manifest.plugin.id.as_str().into();
+        let component = self
+            .cache
+            .load(&self.compiler, &verified.digest.0, &verified.bytes)
+            .await
+            .map_err(|error| Refusal::new("COMPILE_FAILED", 422, error))?;
+        self.migrate(verified).await?;
+        let grants = Arc::new(self.grants(&id, manifest).await?);
+
+        let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Refusal::host)?;
+        capabilities::link(&mut linker, &grants, HostState::view).map_err(Refusal::host)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host: {error:#}")))?;
+
+        let limits = self.pool_limits(manifest);
+        let gauge = self.metrics.plugin_instances(&id);
+        let pool = Pool::new(pre, grants, limits, self.live.clone(), gauge);
+        let functions = self.functions(&id, manifest, &verified.contract, &component)?;
+        let lifecycle = functions.lifecycle;
+        let runtime = Arc::new(PluginRuntime::new(
+            id.clone(),
+            self.engine.clone(),
+            pool,
+            functions.all,
+            self.call_limits(manifest),
+            self.metrics.plugin(&id),
+        ));
+        let routes = self.routes(manifest, &verified.contract, &runtime)?;
+        runtime.prove(system_call()).await.map_err(|error| match error {
+            CallError::Trap(cause) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {cause}")),
+            CallError::Timeout => Refusal::new("START_FAILED", 422, "it does not finish starting"),
+            CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what),
+            CallError::Host(cause) => Refusal::host(cause),
+        })?;
+        if let Some(place) = lifecycle.on_enable {
+            on_enable(&runtime, place).await?;
+        }
+        Ok(Arc::new(ActivePlugin {
+            id,
+            version: manifest.plugin.version.clone(),
+            seq: manifest.plugin.seq,
+            digest: verified.digest.0,
+            signers: verified.signers.clone(),
+            exports: verified.contract.interfaces.iter().map(|interface| interface.full_name.clone()).collect(),
+            runtime,
+            routes,
+            on_disable: lifecycle.on_disable,
+        }))
+    }
+
+    /// Brings the stores that the plugin owns up to date.
+    async fn migrate(&self, verified: &Verified) -> Result<(), Refusal> {
+        for (name, list) in verified.sections.migrations("sqlite") {
+            let failed = |error: &dyn std::fmt::Display| {
+                Refusal::new("MIGRATION_FAILED", 422, format!("store {name:?}: {error}"))
+            };
+            let file = store_file(&verified.manifest, name);
+            let store = self.stores.store(&file).await.map_err(|error| failed(&error))?;
+            store.migrate(&list).await.map_err(|error| failed(&error))?;
+            let now_ms = Timestamp::now().as_millisecond();
+            let deadline = Instant::now() + START_TIMEOUT;
+            store.purge_revocations(now_ms, deadline).await.map_err(|error| failed(&error))?;
+            for revocation in store.load_revocations(now_ms, deadline).await.map_err(|error| failed(&error))? {
+                self.services.tokens.revocations().apply(&revocation);
+            }
+        }
+        Ok(())
+    }
+
+    async fn grants(&self, id: &Arc<str>, manifest: &Manifest) -> Result<PluginGrants, Refusal> {
+        let capabilities = &manifest.capabilities;
+        let mut stores = Vec::with_capacity(capabilities.stores.len());
+        for name in &capabilities.stores {
+            let store = self
+                .stores
+                .store(&store_file(manifest, name))
+                .await
+                .map_err(|error| Refusal::new("STORE_UNAVAILABLE", 503, format!("store {name:?}: {error}")))?;
+            stores.push((name.as_str().into(), store));
+        }
+        let crypto = capabilities.crypto.as_ref().map(|grant| CryptoGrants {
+            hash: grant.hash,
+            keys: grant.keys.clone(),
+            issue_tokens: grant.issue_tokens,
+            verify_tokens: grant.verify_tokens,
+            revoke_tokens: grant.revoke_tokens,
+        });
+        let settings = self.config.plugins.settings.get(&**id).into_iter().flatten();
+        Ok(PluginGrants {
+            plugin: id.clone(),
+            stores,
+            cache: capabilities.cache.then(|| self.memory_cache.space(id)),
+            crypto,
+            settings: settings.map(|(key, value)| (key.clone(), setting(value))).collect(),
+            services: self.services.clone(),
+            log_lines_per_call: self.config.limits.log_lines_per_call,
+            log_line_bytes: self.config.limits.log_line_bytes.as_usize(),
+            log_lines_dropped: self.metrics.plugin_log_lines_dropped(id),
+        })
+    }
+
+    fn pool_limits(&self, manifest: &Manifest) -> PoolLimits {
+        let limits = &self.config.limits;
+        let memory = manifest.limits.memory.unwrap_or(limits.memory.as_u64()).min(limits.max_memory.as_u64());
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let calls_per_instance = match manifest.limits.instances {
+            Instances::PerCall => 1,
+            Instances::Reuse => manifest.limits.max_calls.map_or(limits.calls_per_instance, u64::from),
+        };
+        PoolLimits {
+            memory,
+            watermark: limits.memory_watermark.as_usize(),
+            calls_per_instance,
+            max_idle: self.concurrency(manifest),
+        }
+    }
+
+    fn concurrency(&self, manifest: &Manifest) -> usize {
+        let limits = &self.config.limits;
+        let wanted = manifest.limits.concurrency.unwrap_or(limits.concurrency).min(limits.max_concurrency);
+        usize::try_from(wanted).unwrap_or(Semaphore::MAX_PERMITS)
+    }
+
+    fn call_limits(&self, manifest: &Manifest) -> CallLimits {
+        let limits = &self.config.limits;
+        CallLimits {
+            concurrency: self.concurrency(manifest),
+            max_queue: usize::try_from(limits.queue).unwrap_or(usize::MAX),
+            queue_wait: limits.queue_wait.get(),
+        }
+    }
+
+    fn timeout(&self, manifest: &Manifest, method: Option<&Method>) -> Duration {
+        let limits = &self.config.limits;
+        let own = method.and_then(|method| method.call_timeout).or(manifest.limits.call_timeout);
+        own.unwrap_or(limits.call_timeout.get()).min(limits.max_call_timeout.get())
+    }
+
+    /// One callable function for each method of the manifest, and those of the lifecycle after them.
+    fn functions(
+        &self,
+        id: &str,
+        manifest: &Manifest,
+        contract: &Contract,
+        component: &Component,
+    ) -> Result<Functions, Refusal> {
+        let mut all = Vec::with_capacity(manifest.methods.len() + 2);
+        for method in &manifest.methods {
+            let (interface, plan) = publish(contract, method)?;
+            let name = format!("{}.{}", interface.name, plan.name);
+            let has_result = plan.result.fallible || plan.result.ok.is_some();
+            let concurrency = method.concurrency.and_then(|n| usize::try_from(n).ok());
+            all.push(Function {
+                export: export(component, &interface.full_name, &plan.name)?,
+                has_result,
+                timeout: self.timeout(manifest, Some(method)),
+                concurrency: concurrency.map(|n| Arc::new(Semaphore::new(n))),
+                metrics: self.metrics.call(id, &name),
+                name: name.into(),
+            });
+        }
+        let mut lifecycle = Lifecycle::default();
+        let interface = contract.interfaces.iter().find(|interface| interface.full_name.starts_with(LIFECYCLE));
+        if let Some(interface) = interface {
+            for (function, place) in
+                [("on-enable", &mut lifecycle.on_enable), ("on-disable", &mut lifecycle.on_disable)]
+            {
+                let name = format!("lifecycle.{function}");
+                *place = Some(all.len());
+                all.push(Function {
+                    export: export(component, &interface.full_name, function)?,
+                    has_result: true,
+                    timeout: self.timeout(manifest, None),
+                    concurrency: None,
+                    metrics: self.metrics.call(id, &name),
+                    name: name.into(),
+                });
+            }
+        }
+        Ok(Functions { all, lifecycle })
+    }
+
+    fn routes(
+        &self,
+        manifest: &Manifest,
+        contract: &Contract,
+        runtime: &Arc<PluginRuntime>,
+    ) -> Result<Vec<Arc<Route>>, Refusal> {
+        let mut routes = Vec::new();
+        for (place, method) in manifest.methods.iter().enumerate() {
+            let (_, plan) = publish(contract, method)?;
+            let plan: Arc<FunctionPlan> = Arc::new(plan.clone());
+            let mut rates: Option<Arc<[(RateKey, Rate)]>> = None;
+            for http in &method.http {
+                let invalid = |error: &dyn std::fmt::Display| {
+                    Refusal::new("CONTRACT", 422, format!("{} {}: {error}", http.method, http.path))
+                };
+                let names = http.param_names();
+                let binding = Binding::new(&plan, &names, has_body(&http.method)).map_err(|error| invalid(&error))?;
+                let mut access = Access::default();
+                let mut self_params = Vec::new();
+                for allow in &method.allow {
+                    match allow {
+                        Allow::Public => access.public = true,
+                        Allow::Authenticated => access.authenticated = true,
+                        Allow::Role(role) => access.role = Some(access.role.map_or(*role, |known| known.min(*role))),
+                        Allow::SelfParam(name) => {
+                            let locator = binding.locate(name).ok_or_else(|| {
+                                invalid(&format!("allow = \"self:{name}\" names no text parameter of {}", method.call))
+                            })?;
+                            self_params.push(locator);
+                        }
+                    }
+                }
+                let rates = match &rates {
+                    Some(rates) => rates.clone(),
+                    None => rates.insert(self.rates(method, &binding).map_err(|error| invalid(&error))?).clone(),
+                };
+                let status = method.status.unwrap_or(if plan.result.ok.is_some() { 200 } else { 204 });
+                routes.push(Arc::new(Route {
+                    plugin: runtime.clone(),
+                    place,
+                    plan: plan.clone(),
+                    binding,
+                    access,
+                    self_params,
+                    rates,
+                    status: StatusCode::from_u16(status).map_err(|error| invalid(&error))?,
+                    template: http.path.as_str().into(),
+                    metrics: self.metrics.route(http.method.as_str(), &http.path),
+                    verb: http.method.clone(),
+                }));
+            }
+        }
+        Ok(routes)
+    }
+
+    fn rates(&self, method: &Method, binding: &Binding) -> Result<Arc<[(RateKey, Rate)]>, String> {
+        let mut rates = Vec::with_capacity(method.rate.len());
+        for rule in &method.rate {
+            let key = match &rule.by {
+                RateBy::Address => RateKey::Address,
+                RateBy::Fields(names) => {
+                    let locate = |name: &String| {
+                        binding.locate(name).ok_or_else(|| format!("rate by {name:?}: there is no such text input"))
+                    };
+                    RateKey::Fields(names.iter().map(locate).collect::<Result<_, _>>()?)
+                }
+            };
+            rates.push((key, Rate::new(rule.per_minute, rule.burst)));
+        }
+        Ok(rates.into())
+    }
+}
+
+struct Functions {
+    all: Vec<Function>,
+    lifecycle: Lifecycle,
+}
+
+#[derive(Default)]
+struct Lifecycle {
+    on_enable: Option<usize>,
+    on_disable: Option<usize>,
+}
+
+/// The file of a store: its own name, or for `own` one that only this plugin has.
+fn store_file(manifest: &Manifest, name: &str) -> String {
+    match name {
+        "own" => format!("own.{}", manifest.plugin.id.as_str().replace('/', ".")),
+        shared => shared.to_owned(),
+    }
+}
+
+fn publish<'c>(
+    contract: &'c Contract,
+    method: &Method,
+) -> Result<(&'c crate::contract::Interface, &'c FunctionPlan), Refusal> {
+    contract.publish(&method.call).map_err(|error| Refusal::new("CONTRACT", 422, error))
+}
+
+fn export(
+    component: &Component,
+    interface: &str,
+    function: &str,
+) -> Result<wasmtime::component::ComponentExportIndex, Refusal> {
+    component
+        .get_export_index(None, interface)
+        .and_then(|instance| component.get_export_index(Some(&instance), function))
+        .ok_or_else(|| Refusal::new("CONTRACT", 422, format!("the component does not export {interface}.{function}")))
+}
+
+/// Whether requests of this method bring their input in a body.
+fn has_body(verb: &http::Method) -> bool {
+    !matches!(*verb, http::Method::GET | http::Method::DELETE | http::Method::HEAD)
+}
+
+fn setting(value: &config::Setting) -> Setting {
+    match value {
+        config::Setting::Boolean(value) => Setting::Boolean(*value),
+        config::Setting::Integer(value) => Setting::Integer(*value),
+        config::Setting::Decimal(value) => Setting::Decimal(*value),
+        config::Setting::Text(value) => Setting::Text(value.expose().clone()),
+        config::Setting::Texts(value) => Setting::Texts(value.expose().clone()),
+    }
+}
+
+/// A call that the host makes for itself, without a caller.
+#[must_use]
+pub fn system_call() -> Call {
+    Call { principal: None, request_id: RequestId::random(), deadline: Instant::now(), client: None, trace: None }
+}
+
+async fn on_enable(runtime: &PluginRuntime, place: usize) -> Result<(), Refusal> {
+    let refused = |why: String| Refusal::new("ON_ENABLE_FAILED", 422, format!("on-enable refused: {why}"));
+    match runtime.call(place, &[], system_call()).await {
+        Ok(Some(Val::Result(Err(Some(text))))) => Err(refused(match *text {
+            Val::String(text) => text,
+            other => format!("{other:?}"),
+        })),
+        Ok(_) => Ok(()),
+        Err(CallError::Trap(cause) | CallError::Host(cause)) => Err(refused(cause)),
+        Err(CallError::Timeout) => Err(refused("it took longer than it may".into())),
+        Err(CallError::Overloaded(what)) => Err(refused(what.into())),
+    }
+}

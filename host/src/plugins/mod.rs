@@ -1,0 +1,11 @@
+//! Plugins from file to active: manifest, verification, installation, loading.
+
+pub mod files;
+pub mod install;
+pub mod load;
+pub mod manifest;
+pub mod pack;
+pub mod prepass;
+pub mod refusal;
+pub mod registry;
+pub mod verify;

@@ -1,0 +1,114 @@
+//! From bytes to a plugin that may run: envelope → trust → signature → hash → manifest, and only then the component.
+
+use arcana_signing::{Digest, Purpose, Request, TrustPolicy, envelope};
+use jiff::Timestamp;
+use semver::Version;
+
+use super::manifest::Manifest;
+use super::pack::{self, PackedSections};
+use super::prepass::{self, PrepassLimits};
+use super::refusal::Refusal;
+use crate::capabilities::missing_grant;
+use crate::contract::Contract;
+
+/// A file that passed every rule that needs no state: who signed it, what it is, what it exports and imports.
+pub struct Verified {
+    /// h, the plugin's identity.
+    pub digest: Digest,
+    /// What the manifest says.
+    pub manifest: Manifest,
+    /// The principals whose signatures count.
+    pub signers: Vec<String>,
+    /// What the component exports and imports.
+    pub contract: Contract,
+    /// What was packed beside the component.
+    pub sections: PackedSections,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+    /// The file itself: these bytes are what is compiled.
+    pub bytes: Vec<u8>,
+}
+
+/// The version of this host, which manifests are made for.
+///
+/// # Errors
+/// Never in practice: the version is the crate's own.
+pub fn host_version() -> Result<Version, Refusal> {
+    env!("CARGO_PKG_VERSION").parse().map_err(Refusal::host)
+}
+
+/// Verifies a whole file against the trust policy.
+///
+/// # Errors
+/// A [`Refusal`] with the code of the first rule that it breaks.
+pub fn verify(
+    bytes: Vec<u8>,
+    trust: &TrustPolicy,
+    purpose: Purpose,
+    limits: &PrepassLimits,
+) -> Result<Verified, Refusal> {
+    let envelope = envelope::parse(&bytes)?;
+    let signed = trust.verify(&envelope)?;
+    let text = std::str::from_utf8(signed.manifest())
+        .map_err(|_| Refusal::new("MANIFEST_INVALID", 422, "the manifest is not UTF-8"))?;
+    let manifest = Manifest::parse(text).map_err(|error| Refusal::new("MANIFEST_INVALID", 422, error))?;
+
+    prepass::check(&bytes, limits).map_err(|error| Refusal::new(error.code(), 422, error))?;
+    let sections = pack::sections(signed.body()).map_err(|error| Refusal::new("SECTION_INVALID", 422, error))?;
+    let wit = sections.wit.iter().map(Vec::as_slice);
+    let contract = Contract::decode(&bytes, wit).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
+
+    let verdict = trust.evaluate(
+        &signed,
+        &Request {
+            purpose,
+            now: Timestamp::now(),
+            host_version: &host_version()?,
+            host: &manifest.plugin.host,
+            id: manifest.plugin.id.as_str(),
+            seq: manifest.plugin.seq,
+            expires: manifest.plugin.expires,
+            packages: &exported_packages(&contract),
+            routes: &manifest.route_templates(),
+            events: &[],
+            owned_stores: &manifest.owned_stores(),
+            capabilities: &manifest.capability_names(),
+        },
+    )?;
+    if !verdict.pending.is_empty() {
+        let message = format!(
+            "its signers may ask for {} and not grant it: an administrator's approval is needed, which this host cannot take yet",
+            verdict.pending.join(", ")
+        );
+        return Err(Refusal::new("APPROVAL_NEEDED", 403, message));
+    }
+    check_imports(&manifest, &contract)?;
+    let digest = signed.digest();
+    Ok(Verified { digest, manifest, signers: verdict.signers, contract, sections, warnings: verdict.warnings, bytes })
+}
+
+/// The packages that a component publishes interfaces of, without versions. The host's own extension points are everybody's.
+fn exported_packages(contract: &Contract) -> Vec<String> {
+    let mut packages: Vec<String> = contract
+        .interfaces
+        .iter()
+        .filter_map(|interface| interface.package.as_ref())
+        .map(|package| format!("{}:{}", package.namespace, package.name))
+        .filter(|package| package != "arcana:plugin")
+        .collect();
+    packages.sort();
+    packages.dedup();
+    packages
+}
+
+/// Everything that the component imports must be asked for in the manifest.
+fn check_imports(manifest: &Manifest, contract: &Contract) -> Result<(), Refusal> {
+    // An import without functions only brings types.
+    let imports = contract.imports.iter().filter(|import| !import.functions.is_empty());
+    let missing: Vec<String> =
+        imports.filter_map(|import| missing_grant(&import.name, |name| manifest.asks_for(name))).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::new("IMPORT_NOT_GRANTED", 403, missing.join("; ")))
+}

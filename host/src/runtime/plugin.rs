@@ -1,0 +1,262 @@
+//! One active plugin: its pool, its limits, and the call of one of its functions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout_at;
+use wasmtime::component::{ComponentExportIndex, Val};
+
+use super::engine::Engine;
+use super::pool::{Lease, LeaseError, Pool};
+use super::state::DeadlineReached;
+use crate::capabilities::{Call, HostFault};
+use crate::problem::{Kind, Problem};
+use crate::telemetry::metrics::{CallMetrics, PluginMetrics};
+
+/// Longest time for the first instance of a plugin to be made.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many calls may run and wait.
+#[derive(Debug, Clone)]
+pub struct CallLimits {
+    /// Calls of the plugin that run at once.
+    pub concurrency: usize,
+    /// Calls that may wait for their turn, beyond those that run.
+    pub max_queue: usize,
+    /// Longest wait for a turn.
+    pub queue_wait: Duration,
+}
+
+/// An exported function that can be called.
+pub struct Function {
+    /// `interface.function`, for messages and metrics.
+    pub name: Arc<str>,
+    /// Where the component exports it.
+    pub export: ComponentExportIndex,
+    /// Whether it answers a value.
+    pub has_result: bool,
+    /// The time one call may take, its wait included.
+    pub timeout: Duration,
+    /// Calls of this function that run at once, where it has a limit of its own.
+    pub concurrency: Option<Arc<Semaphore>>,
+    /// What is counted for it.
+    pub metrics: CallMetrics,
+}
+
+/// An active plugin as the host calls it.
+pub struct PluginRuntime {
+    engine: Arc<Engine>,
+    pool: Arc<Pool>,
+    functions: Vec<Function>,
+    limits: CallLimits,
+    running: Semaphore,
+    waiting: AtomicUsize,
+    metrics: PluginMetrics,
+    id: Arc<str>,
+}
+
+/// Why a call has no answer from the plugin.
+#[derive(Debug)]
+pub enum CallError {
+    /// Too many calls are running and waiting, or no instance could be had.
+    Overloaded(&'static str),
+    /// The time was over.
+    Timeout,
+    /// The guest trapped. The text is for the log.
+    Trap(String),
+    /// A fault of the host. The text is for the log.
+    Host(String),
+}
+
+impl CallError {
+    /// What the client is told.
+    #[must_use]
+    pub fn into_problem(self) -> Problem {
+        match self {
+            Self::Overloaded(what) => {
+                let mut problem = Problem::new(Kind::Unavailable, what);
+                problem.retry_after_ms = Some(1_000);
+                problem
+            }
+            Self::Timeout => Problem::new(Kind::Timeout, "the call took longer than it may"),
+            Self::Trap(_) => Problem::new(Kind::Internal, "the plugin failed").with_code("PLUGIN_EXECUTION_ERROR"),
+            Self::Host(_) => Problem::new(Kind::Internal, "internal"),
+        }
+    }
+}
+
+impl PluginRuntime {
+    /// Puts a plugin together. Nothing of it runs yet.
+    #[must_use]
+    pub fn new(
+        id: Arc<str>,
+        engine: Arc<Engine>,
+        pool: Arc<Pool>,
+        functions: Vec<Function>,
+        limits: CallLimits,
+        metrics: PluginMetrics,
+    ) -> Self {
+        let running = Semaphore::new(limits.concurrency);
+        Self { engine, pool, functions, running, waiting: AtomicUsize::new(0), limits, metrics, id }
+    }
+
+    /// The plugin's id.
+    #[must_use]
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The functions that can be called, by place.
+    #[must_use]
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The pool, for its figures and its end.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Makes one instance, to show that it can be made, and keeps it warm.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a start function that traps is [`CallError::Trap`].
+    pub async fn prove(&self, mut call: Call) -> Result<(), CallError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        call.deadline = deadline;
+        let _running = self.engine.enter();
+        let lease = timeout_at(deadline.into(), self.lease(call)).await.unwrap_or(Err(CallError::Timeout))?;
+        lease.keep();
+        Ok(())
+    }
+
+    async fn lease(&self, call: Call) -> Result<Lease, CallError> {
+        self.pool.lease(call, self.functions.len()).await.map_err(|error| match error {
+            LeaseError::Full => CallError::Overloaded("every instance of the host is at work"),
+            LeaseError::Failed(error) => classify(&error, false),
+        })
+    }
+
+    /// Calls the function at `place`. The call's deadline is set from the function's own time limit. Dropping the future
+    /// stops the guest.
+    ///
+    /// # Errors
+    /// See [`CallError`]. A trap is logged here, once.
+    pub async fn call(&self, place: usize, params: &[Val], call: Call) -> Result<Option<Val>, CallError> {
+        let function = self.functions.get(place).ok_or_else(|| CallError::Host(format!("no function {place}")))?;
+        let mut record = function.metrics.start();
+        let request = call.request_id;
+        let outcome = self.run(function, place, params, call).await;
+        match &outcome {
+            Ok(_) => record.ok(),
+            Err(CallError::Overloaded(limit)) => {
+                record.overloaded();
+                tracing::debug!(plugin = %self.id, function = %function.name, request_id = %request, limit, "refused");
+            }
+            Err(CallError::Timeout) => {
+                record.timeout();
+                tracing::warn!(plugin = %self.id, function = %function.name, request_id = %request, "call timed out");
+            }
+            Err(CallError::Trap(cause)) => {
+                record.trap();
+                self.metrics.traps.inc();
+                tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "plugin trapped");
+            }
+            Err(CallError::Host(cause)) => {
+                record.host_error();
+                tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "host fault");
+            }
+        }
+        outcome
+    }
+
+    async fn run(
+        &self,
+        function: &Function,
+        place: usize,
+        params: &[Val],
+        mut call: Call,
+    ) -> Result<Option<Val>, CallError> {
+        let deadline = Instant::now() + function.timeout;
+        call.deadline = deadline;
+        // The function's own limit first: its storm waits there without holding the plugin's places.
+        let _own = match &function.concurrency {
+            Some(semaphore) => Some(self.admit(semaphore, deadline).await?),
+            None => None,
+        };
+        let _permit = self.admit(&self.running, deadline).await?;
+        let _running = self.engine.enter();
+        let work = async {
+            let mut lease = self.lease(call).await?;
+            let mut results = [Val::Bool(false)];
+            let results_len = usize::from(function.has_result);
+            let called = {
+                let (store, func) =
+                    lease.function(place, &function.export).map_err(|error| CallError::Host(format!("{error:#}")))?;
+                func.call_async(store, params, &mut results[..results_len]).await
+            };
+            match called {
+                Ok(()) => {
+                    lease.keep();
+                    let [value] = results;
+                    Ok(function.has_result.then_some(value))
+                }
+                Err(error) => Err(classify(&error, lease.memory_refused())),
+            }
+        };
+        // The epoch stops a guest that computes; this stops one that waits in the host.
+        timeout_at(deadline.into(), work).await.unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// A turn, within the limits of the queue.
+    async fn admit<'a>(&self, semaphore: &'a Semaphore, deadline: Instant) -> Result<SemaphorePermit<'a>, CallError> {
+        if let Ok(permit) = semaphore.try_acquire() {
+            return Ok(permit);
+        }
+        let _place = Waiting::enter(&self.waiting, self.limits.max_queue)
+            .ok_or(CallError::Overloaded("too many calls are waiting for this plugin"))?;
+        let start = Instant::now();
+        let until = deadline.min(start + self.limits.queue_wait);
+        let permit = timeout_at(until.into(), semaphore.acquire()).await;
+        self.metrics.queue_wait.observe(start.elapsed().as_secs_f64());
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(CallError::Overloaded("the plugin is being stopped")),
+            Err(_) => Err(CallError::Overloaded("too many calls are running in this plugin")),
+        }
+    }
+}
+
+/// A place in the queue, given back when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
+        if waiting.fetch_add(1, Ordering::Relaxed) >= max {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn classify(error: &wasmtime::Error, memory_refused: bool) -> CallError {
+    if error.downcast_ref::<DeadlineReached>().is_some() {
+        return CallError::Timeout;
+    }
+    if error.downcast_ref::<HostFault>().is_some() {
+        return CallError::Host(format!("{error:#}"));
+    }
+    // Everything else that ends a guest is its own doing: a trap, an exit, a value that is none of its type.
+    let why = if memory_refused { "out of memory (limits.memory): " } else { "" };
+    CallError::Trap(format!("{why}{error:#}"))
+}

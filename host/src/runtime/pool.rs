@@ -1,0 +1,256 @@
+//! Warm instances of one plugin, and the rules by which they retire.
+//!
+//! An instance serves one call at a time. It leaves the pool for good when
+//! - the call trapped, ran out of time or was cancelled (its memory may be in any state),
+//! - it has served `calls_per_instance` calls,
+//! - its memory has grown past the watermark,
+//! - the call left a transaction or a lock open,
+//! - the plugin asks for a fresh instance for every call,
+//! - another plugin needs its place and it is idle.
+//!
+//! So the rule is "poisoned before the call, cleared on success": a [`Lease`] that is dropped without [`Lease::keep`]
+//! takes the instance with it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, Func, Instance as ComponentInstance, InstancePre};
+
+use super::state::{HostState, new_store};
+use crate::capabilities::{Call, PluginGrants};
+
+/// When instances of a plugin retire, and what they may use.
+#[derive(Debug, Clone)]
+pub struct PoolLimits {
+    /// Linear memory of one instance in bytes.
+    pub memory: usize,
+    /// An instance whose memory has grown past this many bytes is not used again.
+    pub watermark: usize,
+    /// How many calls one instance serves; 1 makes a fresh one for every call.
+    pub calls_per_instance: u64,
+    /// How many idle instances are kept.
+    pub max_idle: usize,
+}
+
+/// All live instances of the host: bounded, and idle ones give way to those that are needed.
+pub struct LiveInstances {
+    live: AtomicUsize,
+    max: usize,
+    pools: Mutex<Vec<Weak<Pool>>>,
+}
+
+impl LiveInstances {
+    /// At most `max` instances at once.
+    #[must_use]
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { live: AtomicUsize::new(0), max, pools: Mutex::default() })
+    }
+
+    /// How many instances are alive.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// A place for one more instance; where there is none an idle instance of any plugin is given up for it.
+    fn place(self: &Arc<Self>) -> Option<Place> {
+        loop {
+            let taken = self
+                .live
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| (live < self.max).then_some(live + 1));
+            if taken.is_ok() {
+                return Some(Place(self.clone()));
+            }
+            // Dropped outside the lock: freeing an instance unmaps memory.
+            let evicted = {
+                let pools = self.pools.lock();
+                let fullest = pools.iter().filter_map(Weak::upgrade).max_by_key(|pool| pool.idle.lock().len());
+                fullest.and_then(|pool| pool.idle.lock().pop())
+            };
+            evicted?;
+        }
+    }
+}
+
+/// One of the places of [`LiveInstances`].
+struct Place(Arc<LiveInstances>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The warm instances of one plugin.
+pub struct Pool {
+    pre: InstancePre<HostState>,
+    grants: Arc<PluginGrants>,
+    limits: PoolLimits,
+    live: Arc<LiveInstances>,
+    gauge: IntGauge,
+    idle: Mutex<Vec<Box<Warm>>>,
+    closed: AtomicBool,
+}
+
+/// An instance with its store. The place is the last field: it is given back when the store is gone.
+struct Warm {
+    store: Store<HostState>,
+    instance: ComponentInstance,
+    functions: Vec<Option<Func>>,
+    calls: u64,
+    _gauge: Counted,
+    _place: Place,
+}
+
+/// Why there is no instance.
+#[derive(Debug)]
+pub enum LeaseError {
+    /// Every place of the host is taken by an instance that is at work.
+    Full,
+    /// The component could not be instantiated: its start function trapped, or a fault of the host.
+    Failed(wasmtime::Error),
+}
+
+struct Counted(IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Pool {
+    /// An empty pool, known to `live` so that its idle instances can give way.
+    #[must_use]
+    pub fn new(
+        pre: InstancePre<HostState>,
+        grants: Arc<PluginGrants>,
+        limits: PoolLimits,
+        live: Arc<LiveInstances>,
+        gauge: IntGauge,
+    ) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            pre,
+            grants,
+            limits,
+            live,
+            gauge,
+            idle: Mutex::default(),
+            closed: AtomicBool::new(false),
+        });
+        let mut pools = pool.live.pools.lock();
+        pools.retain(|known| known.strong_count() > 0);
+        pools.push(Arc::downgrade(&pool));
+        drop(pools);
+        pool
+    }
+
+    /// An instance for one call: a warm one where there is one. `functions` is how many exports the plugin publishes.
+    ///
+    /// # Errors
+    /// When the host has no place left, or the component cannot be instantiated.
+    pub async fn lease(self: &Arc<Self>, call: Call, functions: usize) -> Result<Lease, LeaseError> {
+        let warm = self.idle.lock().pop();
+        let warm = match warm {
+            Some(mut warm) => {
+                warm.store.data_mut().capabilities.start_call(call);
+                warm.store.set_epoch_deadline(1);
+                warm
+            }
+            None => self.fresh(call, functions).await?,
+        };
+        Ok(Lease { pool: self.clone(), warm: Some(warm) })
+    }
+
+    async fn fresh(&self, call: Call, functions: usize) -> Result<Box<Warm>, LeaseError> {
+        let place = self.live.place().ok_or(LeaseError::Full)?;
+        self.gauge.inc();
+        let counted = Counted(self.gauge.clone());
+        let mut store = new_store(self.pre.engine(), &self.grants, call, self.limits.memory);
+        let instance = self.pre.instantiate_async(&mut store).await.map_err(LeaseError::Failed)?;
+        Ok(Box::new(Warm {
+            store,
+            instance,
+            functions: vec![None; functions],
+            calls: 0,
+            _gauge: counted,
+            _place: place,
+        }))
+    }
+
+    /// Gives up every idle instance, and those at work as they come back.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let idle = std::mem::take(&mut *self.idle.lock());
+        drop(idle);
+    }
+
+    /// How many instances are idle.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.lock().len()
+    }
+}
+
+/// An instance at work. Dropped without [`Self::keep`] it is never used again.
+pub struct Lease {
+    pool: Arc<Pool>,
+    warm: Option<Box<Warm>>,
+}
+
+impl Lease {
+    /// The store and the function at this place among the plugin's exports.
+    ///
+    /// # Errors
+    /// When the instance has no such function, which the load has ruled out.
+    pub(super) fn function(
+        &mut self,
+        place: usize,
+        export: &ComponentExportIndex,
+    ) -> wasmtime::Result<(&mut Store<HostState>, Func)> {
+        let warm = self.warm.as_mut().ok_or_else(|| wasmtime::format_err!("the lease has ended"))?;
+        let known = warm.functions.get(place).copied().flatten();
+        let func = match known {
+            Some(func) => func,
+            None => {
+                let func = warm
+                    .instance
+                    .get_func(&mut warm.store, export)
+                    .ok_or_else(|| wasmtime::format_err!("the export has vanished"))?;
+                if let Some(slot) = warm.functions.get_mut(place) {
+                    *slot = Some(func);
+                }
+                func
+            }
+        };
+        Ok((&mut warm.store, func))
+    }
+
+    /// Whether the guest was refused memory.
+    #[must_use]
+    pub fn memory_refused(&self) -> bool {
+        self.warm.as_ref().is_some_and(|warm| warm.store.data().memory.refused)
+    }
+
+    /// The call went well: the instance goes back to the pool unless a rule retires it.
+    pub fn keep(mut self) {
+        let Some(mut warm) = self.warm.take() else { return };
+        warm.calls += 1;
+        let limits = &self.pool.limits;
+        let state = warm.store.data_mut();
+        let retire = warm.calls >= limits.calls_per_instance
+            || state.memory.used > limits.watermark
+            || !state.capabilities.end_call()
+            || self.pool.closed.load(Ordering::Acquire);
+        if retire {
+            return;
+        }
+        let mut idle = self.pool.idle.lock();
+        if idle.len() < limits.max_idle {
+            idle.push(warm);
+        }
+    }
+}
