@@ -23,7 +23,7 @@ pub(crate) fn login(request: &LoginRequest) -> Result<AuthResponse> {
     let verdict = passwords::verify(&request.password, hash)?;
     let (Some(Credentials { account, password_hash }), Verdict::Correct | Verdict::CorrectRehash) = (found, verdict)
     else {
-        name.failed(now)?;
+        name.failed(Timestamp::now())?;
         return Err(wrong());
     };
     may_sign_in(&account)?;
