@@ -250,9 +250,9 @@ impl Connection {
         if cache.contains_key(sql) {
             return Ok(());
         }
-        let cached = self.compile(sql).map_err(|error| {
-            if self.control.yielded() { Stop::Yielded } else { Stop::Failed(error) }
-        })?;
+        let cached = self
+            .compile(mode, sql)
+            .map_err(|error| if self.control.yielded() { Stop::Yielded } else { Stop::Failed(error) })?;
         let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
         if cache.len() >= self.settings.statement_cache.max(1) {
             let oldest = cache.iter().min_by_key(|(_, cached)| cached.last_use).map(|(sql, _)| sql.clone());
@@ -263,7 +263,7 @@ impl Connection {
     }
 
     /// Compiles text that must be exactly one statement.
-    fn compile(&mut self, sql: &str) -> Result<Cached, SqlError> {
+    fn compile(&mut self, mode: Mode, sql: &str) -> Result<Cached, SqlError> {
         let limit = self.settings.max_sql_bytes;
         if sql.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
             return Err(SqlError::TooLarge(u64::from(limit)));
@@ -290,6 +290,10 @@ impl Connection {
                     return Err(SqlError::Denied("a call takes exactly one statement".to_owned()));
                 }
             }
+        }
+        // The authorizer is not asked about every statement: VACUUM is one that it would only meet later.
+        if mode != Mode::Host && !statement.is_readonly() && !self.control.writes_rows() {
+            return Err(SqlError::Denied("a statement reads or writes rows; this one does neither".to_owned()));
         }
         let parameters = statement.parameters();
         if let Some(index) = (1..=parameters).find(|index| statement.is_named(*index)) {

@@ -34,6 +34,7 @@ pub(super) struct Control {
     cancelled_job: AtomicU64,
     jobs: AtomicU64,
     yielded: AtomicBool,
+    writes: AtomicBool,
     denied: Mutex<Option<Cow<'static, str>>>,
     busy_timeout: Duration,
 }
@@ -48,6 +49,7 @@ impl Control {
             cancelled_job: AtomicU64::new(0),
             jobs: AtomicU64::new(0),
             yielded: AtomicBool::new(false),
+            writes: AtomicBool::new(false),
             denied: Mutex::new(None),
             busy_timeout,
         }
@@ -71,12 +73,18 @@ impl Control {
         self.yield_at.store(until.yield_at.map_or(u64::MAX, nanos), Relaxed);
         self.current_job.store(until.job, Relaxed);
         self.yielded.store(false, Relaxed);
+        self.writes.store(false, Relaxed);
         *self.denied.lock() = None;
     }
 
     /// Whether the last run stopped because it took too long for the thread it was on.
     pub(super) fn yielded(&self) -> bool {
         self.yielded.load(Relaxed)
+    }
+
+    /// Whether a statement that was compiled since [`Control::arm`] writes rows.
+    pub(super) fn writes_rows(&self) -> bool {
+        self.writes.load(Relaxed)
     }
 
     /// What the authorizer denied since [`Control::arm`].
@@ -116,7 +124,12 @@ impl Control {
     /// The authorizer: whether the statement may do this.
     pub(super) fn allows(&self, action: Action<'_>) -> bool {
         match judge(mode(self.mode.load(Relaxed)), action) {
-            Ok(()) => true,
+            Ok(()) => {
+                if action.writes_rows() {
+                    self.writes.store(true, Relaxed);
+                }
+                true
+            }
             Err(sentence) => {
                 // The first denial is the one the statement fails with.
                 self.denied.lock().get_or_insert(sentence);

@@ -25,10 +25,9 @@ pub(super) fn translate(failure: Failure, phase: Phase, control: &Control, max_v
     }
     let Failure { code, message, offset } = failure;
     match (code, code & 0xff) {
-        (
-            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID,
-            _,
-        ) => SqlError::UniqueViolation(after_colon(message)),
+        (ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID, _) => {
+            SqlError::UniqueViolation(after_colon(message))
+        }
         (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, _) => SqlError::ForeignKeyViolation(message),
         (_, ffi::SQLITE_CONSTRAINT) => SqlError::ConstraintViolation(after_colon(message)),
         (ffi::SQLITE_BUSY_SNAPSHOT, _) | (_, ffi::SQLITE_LOCKED) => SqlError::Conflict,

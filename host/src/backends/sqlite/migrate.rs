@@ -118,12 +118,7 @@ impl SqliteStore {
     }
 }
 
-fn run(
-    connection: &mut Connection,
-    mode: Mode,
-    list: &[Migration],
-    until: Until,
-) -> Result<Migrated, MigrationError> {
+fn run(connection: &mut Connection, mode: Mode, list: &[Migration], until: Until) -> Result<Migrated, MigrationError> {
     let mut done = Migrated::default();
     loop {
         connection.begin(until).map_err(Stop::into_error)?;

@@ -18,7 +18,7 @@ pub(super) struct Pool {
     path: PathBuf,
     readonly: bool,
     settings: Arc<SqliteSettings>,
-    idle: Mutex<Vec<Box<Connection>>>,
+    idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     size: u32,
     waiting: AtomicU32,
@@ -42,7 +42,7 @@ impl Pool {
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => Box::new(Connection::open(&self.path, self.readonly, &self.settings).await?),
+            None => Connection::open(&self.path, self.readonly, &self.settings).await?,
         };
         Ok(Lease { connection: Some(connection), pool: Arc::clone(self), _permit: permit })
     }
@@ -87,7 +87,7 @@ impl Drop for Place<'_> {
 
 /// A connection on loan. Dropping it rolls back what is open and gives it to the next caller.
 pub(super) struct Lease {
-    connection: Option<Box<Connection>>,
+    connection: Option<Connection>,
     pool: Arc<Pool>,
     // After the connection, which must be back before anybody is let in.
     _permit: OwnedSemaphorePermit,

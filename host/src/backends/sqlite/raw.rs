@@ -104,7 +104,8 @@ impl Handle {
         // SAFETY: the handle is open, `start` is readable for `length` bytes, both places are ours to be written.
         let (code, taken) = unsafe {
             let flags = ffi::SQLITE_PREPARE_PERSISTENT;
-            let code = ffi::sqlite3_prepare_v3(self.db.as_ptr(), start, length, flags, &raw mut statement, &raw mut tail);
+            let code =
+                ffi::sqlite3_prepare_v3(self.db.as_ptr(), start, length, flags, &raw mut statement, &raw mut tail);
             (code, if tail.is_null() { 0 } else { tail.offset_from(start) })
         };
         if code != ffi::SQLITE_OK {

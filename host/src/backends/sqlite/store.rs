@@ -42,12 +42,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// `Unavailable` where it cannot be opened; the cause is logged.
-    pub async fn open(
-        name: &str,
-        path: &Path,
-        trust: Trust,
-        settings: &Arc<SqliteSettings>,
-    ) -> Result<Self, SqlError> {
+    pub async fn open(name: &str, path: &Path, trust: Trust, settings: &Arc<SqliteSettings>) -> Result<Self, SqlError> {
         let pool = |readonly, size| Pool::new(path.to_owned(), readonly, size, Arc::clone(settings));
         let store = Self {
             name: name.to_owned(),

@@ -69,9 +69,11 @@ impl SqliteTransaction {
             return Err(SqlError::Timeout);
         }
         lease
-            .with_blocking(|connection, _| {
-                if connection.in_transaction() { connection.commit() } else { Err(rolled_back()) }
-            })
+            .with_blocking(
+                |connection, _| {
+                    if connection.in_transaction() { connection.commit() } else { Err(rolled_back()) }
+                },
+            )
             .await
             .1
     }
@@ -92,9 +94,7 @@ impl SqliteTransaction {
         let lease = self.lease.take().ok_or_else(rolled_back)?;
         let sql = sql.to_owned();
         let (lease, result) = lease
-            .with_blocking(move |connection, job| {
-                write_within(connection, mode, &sql, &params, Until { job, ..until })
-            })
+            .with_blocking(move |connection, job| write_within(connection, mode, &sql, &params, Until { job, ..until }))
             .await;
         self.lease = lease;
         result

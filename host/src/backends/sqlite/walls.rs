@@ -21,15 +21,106 @@ pub(super) const HOST_PREFIX: &str = "_arcana_";
 
 /// The functions plugins may call, sorted. Everything else, such as `load_extension`, is denied.
 const FUNCTIONS: &[&str] = &[
-    "->", "->>", "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "avg", "ceil", "ceiling", "changes",
-    "char", "coalesce", "concat", "concat_ws", "cos", "cosh", "count", "cume_dist", "current_date", "current_time",
-    "current_timestamp", "date", "datetime", "degrees", "dense_rank", "exp", "first_value", "floor", "format", "glob",
-    "group_concat", "hex", "if", "ifnull", "iif", "instr", "julianday", "lag", "last_insert_rowid", "last_value", "lead",
-    "length", "like", "likelihood", "likely", "ln", "log", "log10", "log2", "lower", "ltrim", "max", "min", "mod",
-    "nth_value", "ntile", "nullif", "octet_length", "percent_rank", "pi", "pow", "power", "printf", "quote", "radians",
-    "random", "randomblob", "rank", "replace", "round", "row_number", "rtrim", "sign", "sin", "sinh", "sqrt", "strftime",
-    "string_agg", "substr", "substring", "sum", "tan", "tanh", "time", "timediff", "total", "total_changes", "trim",
-    "trunc", "typeof", "unhex", "unicode", "unixepoch", "unlikely", "upper", "zeroblob",
+    "->",
+    "->>",
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "avg",
+    "ceil",
+    "ceiling",
+    "changes",
+    "char",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "cos",
+    "cosh",
+    "count",
+    "cume_dist",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date",
+    "datetime",
+    "degrees",
+    "dense_rank",
+    "exp",
+    "first_value",
+    "floor",
+    "format",
+    "glob",
+    "group_concat",
+    "hex",
+    "if",
+    "ifnull",
+    "iif",
+    "instr",
+    "julianday",
+    "lag",
+    "last_insert_rowid",
+    "last_value",
+    "lead",
+    "length",
+    "like",
+    "likelihood",
+    "likely",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "lower",
+    "ltrim",
+    "max",
+    "min",
+    "mod",
+    "nth_value",
+    "ntile",
+    "nullif",
+    "octet_length",
+    "percent_rank",
+    "pi",
+    "pow",
+    "power",
+    "printf",
+    "quote",
+    "radians",
+    "random",
+    "randomblob",
+    "rank",
+    "replace",
+    "round",
+    "row_number",
+    "rtrim",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "strftime",
+    "string_agg",
+    "substr",
+    "substring",
+    "sum",
+    "tan",
+    "tanh",
+    "time",
+    "timediff",
+    "total",
+    "total_changes",
+    "trim",
+    "trunc",
+    "typeof",
+    "unhex",
+    "unicode",
+    "unixepoch",
+    "unlikely",
+    "upper",
+    "zeroblob",
 ];
 
 /// Tables that exist without having been made, which answer about the file instead of the plugin's rows, and the
@@ -50,6 +141,13 @@ pub(super) struct Action<'a> {
     pub schema: &'a str,
 }
 
+impl Action<'_> {
+    /// Whether it changes rows, or the schema, which is rows too.
+    pub(super) fn writes_rows(&self) -> bool {
+        matches!(self.code, ffi::SQLITE_INSERT | ffi::SQLITE_UPDATE | ffi::SQLITE_DELETE)
+    }
+}
+
 /// Whether SQL of this mode may do it; else a sentence that says what is denied.
 pub(super) fn judge(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>> {
     match action.code {
@@ -61,7 +159,9 @@ pub(super) fn judge(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, s
         _ if mode == Mode::Host => return Ok(()),
         _ => {}
     }
-    if is_host_name(action.first) || is_host_name(action.second) {
+    // Both take every table of the file where they name none, and change no row.
+    let maintenance = matches!(action.code, ffi::SQLITE_ANALYZE | ffi::SQLITE_REINDEX);
+    if !maintenance && (is_host_name(action.first) || is_host_name(action.second)) {
         return Err(format!("names that begin with {HOST_PREFIX} belong to the host").into());
     }
     match action.code {
@@ -102,12 +202,12 @@ fn read(mode: Mode, table: &str) -> Result<(), Cow<'static, str>> {
 }
 
 fn write(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>> {
+    // CREATE, DROP and ALTER write SQLite's tables, which is asked about first; it refuses a direct write by itself.
+    if starts_with_ignore_case(action.first, "sqlite_") {
+        return if mode == Mode::Migration { Ok(()) } else { Err("changing the schema is for migrations".into()) };
+    }
     if action.schema.eq_ignore_ascii_case("temp") {
         return Err("temporary tables are not offered".into());
-    }
-    // CREATE and ALTER in a migration write the schema this way; SQLite refuses a direct write by itself.
-    if mode != Mode::Migration && starts_with_ignore_case(action.first, "sqlite_") {
-        return Err(format!("the table {} is SQLite's own", action.first).into());
     }
     Ok(())
 }
