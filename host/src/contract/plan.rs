@@ -81,7 +81,7 @@ impl From<&wit_parser::PackageName> for PackageName {
 }
 
 /// How a function is called.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FunctionPlan {
     /// The name in WIT.
     pub name: String,
@@ -108,7 +108,7 @@ impl FunctionPlan {
 }
 
 /// What a function answers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ResultPlan {
     /// The value of a success, where there is one.
     pub ok: Option<Arc<Type>>,

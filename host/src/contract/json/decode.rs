@@ -9,8 +9,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use wasmtime::component::Val;
 
 use super::collect::{Bad, Errors, Path, code};
+use super::parts::{drain_seq, flags, one_member, read_fields, tuple, wrapper};
 use super::scalar::{base64_bytes, float_word, integer, label, one_char, real, unknown, wrong_type};
-use crate::contract::types::{Fields, Labels, OptionType, Presence, Record, Type, Variant};
+use crate::contract::types::{Fields, OptionType, Record, Type, Variant};
 use crate::problem::{Kind, Problem};
 
 /// Stands for a value that could not be read; never leaves this module without an error beside it.
@@ -119,10 +120,10 @@ impl<F> Object<'_, F> {
 }
 
 /// A value of this type is next.
-struct Seed<'a> {
-    ty: &'a Type,
-    path: Path<'a>,
-    errors: &'a mut Errors,
+pub(super) struct Seed<'a> {
+    pub(super) ty: &'a Type,
+    pub(super) path: Path<'a>,
+    pub(super) errors: &'a mut Errors,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -268,7 +269,7 @@ impl<'de> Visitor<'de> for Read<'_> {
                 let find = |name: &str| variant.position(name);
                 let payload = |at: usize| variant.cases.get(at).map(|case| (&*case.json_name, case.ty.as_deref()));
                 let names = variant.cases.iter().map(|case| &*case.json_name);
-                let found = one_member(&mut self, map, find, payload, names, false)?;
+                let found = one_member(self.path, self.errors, map, find, payload, names, false)?;
                 let name = |at: usize| variant.cases.get(at).map(|case| case.name.clone());
                 Ok(found.and_then(|(at, value)| Some(Val::Variant(name(at)?, value.map(Box::new)))).unwrap_or(NOTHING))
             }
@@ -276,7 +277,7 @@ impl<'de> Visitor<'de> for Read<'_> {
                 let cases = [("ok", ok.as_deref()), ("err", err.as_deref())];
                 let find = |name: &str| cases.iter().position(|(case, _)| *case == name);
                 let payload = |at: usize| cases.get(at).copied();
-                let found = one_member(&mut self, map, find, payload, ["ok", "err"].into_iter(), true)?;
+                let found = one_member(self.path, self.errors, map, find, payload, ["ok", "err"].into_iter(), true)?;
                 Ok(match found {
                     Some((0, value)) => Val::Result(Ok(value.map(Box::new))),
                     Some((_, value)) => Val::Result(Err(value.map(Box::new))),
@@ -292,267 +293,10 @@ impl<'de> Visitor<'de> for Read<'_> {
     }
 }
 
-/// Reads known fields in any order, skips unknown ones, and fills in what absence means.
-fn read_fields<'de, A: MapAccess<'de>>(
-    fields: &Fields,
-    mut map: A,
-    path: &Path<'_>,
-    errors: &mut Errors,
-    mut put: impl FnMut(usize, Val),
-) -> Result<(), A::Error> {
-    let mut seen = Seen::new(fields.len());
-    let mut hint = 0;
-    while let Some(at) = map.next_key_seed(Key(|name: &str| fields.find(name, hint)))? {
-        let Some((at, field)) = at.and_then(|at| Some((at, fields.get(at)?))) else {
-            map.next_value::<IgnoredAny>()?;
-            continue;
-        };
-        let path = Path::Field(path, &field.json_name);
-        if seen.mark(at) {
-            errors.add(&path, Bad::new(code::DUPLICATE_FIELD, "is there more than once"));
-            map.next_value::<IgnoredAny>()?;
-            continue;
-        }
-        hint = at + 1;
-        let value = match &field.presence {
-            Presence::Required | Presence::Optional => {
-                map.next_value_seed(Seed { ty: &field.ty, path, errors: &mut *errors })?
-            }
-            Presence::Change(ty) => changed(map.next_value_seed(Seed { ty, path, errors: &mut *errors })?),
-        };
-        put(at, value);
-    }
-    for (at, field) in fields.iter().enumerate() {
-        if seen.has(at) {
-            continue;
-        }
-        match absent(&field.presence) {
-            Some(value) => put(at, value),
-            None => errors.add(&Path::Field(path, &field.json_name), Bad::required()),
-        }
-    }
-    Ok(())
-}
-
-/// What a field is when it is not there, unless it must be.
-pub(crate) fn absent(presence: &Presence) -> Option<Val> {
-    match presence {
-        Presence::Required => None,
-        Presence::Optional => Some(Val::Option(None)),
-        Presence::Change(_) => Some(Val::Variant("keep".into(), None)),
-    }
-}
-
-/// The change that a null or a value means.
-fn changed(value: Val) -> Val {
-    match value {
-        Val::Option(None) => Val::Variant("clear".into(), None),
-        Val::Option(value) => Val::Variant("set".into(), value),
-        other => other,
-    }
-}
-
 fn bare_case(variant: &Variant, text: &str) -> Result<Val, Bad> {
     match variant.position(text).and_then(|at| variant.cases.get(at)) {
         Some(case) if case.ty.is_none() => Ok(Val::Variant(case.name.clone(), None)),
         Some(case) => Err(Bad::new(code::INVALID_FORMAT, format!("needs a value: {{\"{}\": …}}", case.json_name))),
         None => Err(unknown(variant.cases.iter().map(|case| &*case.json_name))),
-    }
-}
-
-/// The object of a variant or a result: exactly one known member. Unknown members are ignored as everywhere.
-fn one_member<'de, 'n, A: MapAccess<'de>>(
-    read: &mut Read<'_>,
-    mut map: A,
-    find: impl Fn(&str) -> Option<usize>,
-    payload: impl Fn(usize) -> Option<(&'n str, Option<&'n Type>)>,
-    names: impl Iterator<Item = &'n str>,
-    null_for_none: bool,
-) -> Result<Option<(usize, Option<Val>)>, A::Error> {
-    let mut found: Option<(usize, Option<Val>)> = None;
-    while let Some(at) = map.next_key_seed(Key(&find))? {
-        let Some((at, (name, ty))) = at.and_then(|at| Some((at, payload(at)?))) else {
-            map.next_value::<IgnoredAny>()?;
-            continue;
-        };
-        if let Some((first, _)) = &found {
-            let bad = if *first == at {
-                (Path::Field(read.path, name), Bad::new(code::DUPLICATE_FIELD, "is there more than once"))
-            } else {
-                (*read.path, Bad::new(code::INVALID_FORMAT, "must have one member only"))
-            };
-            read.errors.add(&bad.0, bad.1);
-            map.next_value::<IgnoredAny>()?;
-            continue;
-        }
-        let path = Path::Field(read.path, name);
-        let value = match ty {
-            Some(ty) => Some(map.next_value_seed(Seed { ty, path, errors: &mut *read.errors })?),
-            None if null_for_none => {
-                if map.next_value::<Option<IgnoredAny>>()?.is_some() {
-                    read.errors.add(&path, Bad::new(code::WRONG_TYPE, "must be null"));
-                }
-                None
-            }
-            None => {
-                map.next_value::<IgnoredAny>()?;
-                let message = format!("has no value: write \"{name}\" alone");
-                read.errors.add(&path, Bad::new(code::INVALID_FORMAT, message));
-                None
-            }
-        };
-        found = Some((at, value));
-    }
-    if found.is_none() {
-        read.errors.add(read.path, unknown(names));
-    }
-    Ok(found)
-}
-
-/// `{"value": …}` around an option in an option; without the member the inner one is none.
-fn wrapper<'de, A: MapAccess<'de>>(
-    inner: &Type,
-    path: &Path<'_>,
-    errors: &mut Errors,
-    mut map: A,
-) -> Result<Val, A::Error> {
-    let mut value = None;
-    while let Some(known) = map.next_key_seed(Key(|name: &str| (name == "value").then_some(0)))? {
-        if known.is_none() {
-            map.next_value::<IgnoredAny>()?;
-        } else if value.is_some() {
-            errors.add(&Path::Field(path, "value"), Bad::new(code::DUPLICATE_FIELD, "is there more than once"));
-            map.next_value::<IgnoredAny>()?;
-        } else {
-            let path = Path::Field(path, "value");
-            value = Some(map.next_value_seed(Seed { ty: inner, path, errors: &mut *errors })?);
-        }
-    }
-    Ok(Val::Option(Some(Box::new(value.unwrap_or(Val::Option(None))))))
-}
-
-fn tuple<'de, A: SeqAccess<'de>>(
-    types: &[std::sync::Arc<Type>],
-    path: &Path<'_>,
-    errors: &mut Errors,
-    mut seq: A,
-) -> Result<Val, A::Error> {
-    let mut items = Vec::with_capacity(types.len());
-    for (at, ty) in types.iter().enumerate() {
-        match seq.next_element_seed(Seed { ty, path: Path::Item(path, at), errors: &mut *errors })? {
-            Some(value) => items.push(value),
-            None => {
-                errors.add(&Path::Item(path, at), Bad::required());
-                return Ok(NOTHING);
-            }
-        }
-    }
-    if drain_seq(seq)? {
-        errors.add(path, Bad::new(code::INVALID_FORMAT, format!("must have {} items", types.len())));
-    }
-    Ok(Val::Tuple(items))
-}
-
-/// Flags are a set: repeated ones count once, and the order is that of the declaration.
-fn flags<'de, A: SeqAccess<'de>>(
-    labels: &Labels,
-    path: &Path<'_>,
-    errors: &mut Errors,
-    mut seq: A,
-) -> Result<Val, A::Error> {
-    let mut seen = Seen::new(labels.list.len());
-    let mut item = 0;
-    while let Some(at) =
-        seq.next_element_seed(FlagSeed { labels, path: Path::Item(path, item), errors: &mut *errors })?
-    {
-        if let Some(at) = at {
-            seen.mark(at);
-        }
-        item += 1;
-    }
-    let set = labels.list.iter().enumerate().filter(|(at, _)| seen.has(*at));
-    Ok(Val::Flags(set.map(|(_, label)| label.name.clone()).collect()))
-}
-
-struct FlagSeed<'a> {
-    labels: &'a Labels,
-    path: Path<'a>,
-    errors: &'a mut Errors,
-}
-
-impl<'de> DeserializeSeed<'de> for FlagSeed<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        // A flag is read as a string and then looked up, so that a wrong one is told like any wrong string.
-        match (Seed { ty: &Type::String, path: self.path, errors: &mut *self.errors }).deserialize(deserializer)? {
-            Val::String(name) => {
-                let found = self.labels.find(&name).map(|(at, _)| at);
-                if found.is_none() {
-                    self.errors.add(&self.path, unknown(self.labels.list.iter().map(|label| &*label.json_name)));
-                }
-                Ok(found)
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-/// The rest of an array; true where there was any.
-fn drain_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<bool, A::Error> {
-    let mut any = false;
-    while seq.next_element::<IgnoredAny>()?.is_some() {
-        any = true;
-    }
-    Ok(any)
-}
-
-/// Looks a member's name up without keeping it.
-struct Key<F>(F);
-
-impl<'de, F: Fn(&str) -> Option<usize>> DeserializeSeed<'de> for Key<F> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_identifier(self)
-    }
-}
-
-impl<'de, F: Fn(&str) -> Option<usize>> Visitor<'de> for Key<F> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok((self.0)(name))
-    }
-}
-
-/// Which positions were met; up to 64 without an allocation.
-pub(crate) struct Seen {
-    first: u64,
-    rest: Vec<bool>,
-}
-
-impl Seen {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { first: 0, rest: vec![false; count.saturating_sub(64)] }
-    }
-
-    /// Marks a position; true where it was marked before.
-    pub(crate) fn mark(&mut self, at: usize) -> bool {
-        if at < 64 {
-            let before = self.first;
-            self.first |= 1 << at;
-            before == self.first
-        } else {
-            self.rest.get_mut(at - 64).is_some_and(|seen| std::mem::replace(seen, true))
-        }
-    }
-
-    pub(crate) fn has(&self, at: usize) -> bool {
-        if at < 64 { self.first >> at & 1 == 1 } else { self.rest.get(at - 64).copied().unwrap_or(false) }
     }
 }

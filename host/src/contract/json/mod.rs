@@ -3,12 +3,14 @@
 mod collect;
 mod decode;
 mod encode;
+mod parts;
 mod scalar;
 
 use wasmtime::component::Val;
 
 pub(super) use collect::{Bad, Errors, Path, code};
-pub(super) use decode::{NOTHING, Seen, absent, fields};
+pub(super) use decode::{NOTHING, fields};
+pub(super) use parts::{Seen, absent};
 pub(super) use scalar::{base64_bytes, described, float_word, integer, label, one_char, real};
 
 pub use decode::decode;

@@ -213,17 +213,17 @@ fn base64_in_every_spelling() {
 
 #[test]
 fn wide_records_are_found_by_name_in_any_order() {
-    let defs: Vec<_> = (0..80).map(|n| format!("f{n}: u8")).collect();
+    let defs: Vec<_> = (0..80).map(|n| format!("n{n}: u8")).collect();
     let ty = ty(&format!("record wide {{ {} }}", defs.join(", ")), "wide");
-    let fields: Vec<_> = (0..80).rev().map(|n| format!("\"f{n}\":{n}")).collect();
+    let fields: Vec<_> = (0..80).rev().map(|n| format!("\"n{n}\":{n}")).collect();
     let Ok(Val::Record(values)) = codec::decode(&ty, format!("{{{}}}", fields.join(",")).as_bytes()) else {
         panic!("a record")
     };
     for (n, (name, value)) in values.iter().enumerate() {
-        assert_eq!((name.as_str(), value), (format!("f{n}").as_str(), &Val::U8(u8::try_from(n).expect("small"))));
+        assert_eq!((name.as_str(), value), (format!("n{n}").as_str(), &Val::U8(u8::try_from(n).expect("small"))));
     }
-    let twice = codec::decode(&ty, format!("{{{},\"f79\":1}}", fields.join(",")).as_bytes()).expect_err("twice");
-    assert_eq!(twice.details[0].field, "f79");
+    let twice = codec::decode(&ty, format!("{{{},\"n79\":1}}", fields.join(",")).as_bytes()).expect_err("twice");
+    assert_eq!(twice.details[0].field, "n79");
 }
 
 fn a_problem(kind: &str) -> Val {
