@@ -12,7 +12,7 @@ use crate::process::{cargo, failure, output};
 use crate::progress::{Step, Steps};
 use crate::stale::{Inputs, copy_if_changed, is_current, mirror, record, write_if_changed};
 use crate::wasm;
-use crate::workspace::{at_root, local_dir, name_of, root, target_dir, wasm_target_dir};
+use crate::workspace::{at_root, local_dir, name_of, read_toml, root, target_dir, wasm_target_dir};
 
 /// How the host is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +21,14 @@ pub(crate) enum Profile {
     Release,
     /// Quick to build.
     Dev,
+}
+
+/// Who signs what is built here.
+struct Signer {
+    /// The file of the secret key.
+    key: PathBuf,
+    /// The trust policy that accepts it.
+    policy: String,
 }
 
 /// How many steps `assemble` takes.
@@ -62,8 +70,8 @@ pub(crate) fn find_toolchain(steps: &mut Steps) -> Result<()> {
 pub(crate) fn assemble(steps: &mut Steps, host: &Path, components: &[Component], dist: &Path) -> Result<()> {
     let key = steps.step("Local signing key", |step| local_key(step, host))?;
     let public = SecretKey::load(&key).with_context(|| format!("{} is not usable", shown(&key)))?.public_key();
-    let packed =
-        steps.step("Packing and signing", |step| pack_all(step, host, components, &key, &public.to_string()))?;
+    let signer = Signer { key, policy: development(&public) };
+    let packed = steps.step("Packing and signing", |step| pack_all(step, host, components, &signer))?;
     steps.step(&format!("Laying out {}", shown(dist)), |step| {
         let mut changed = usize::from(copy_if_changed(host, &dist.join("arcana"))?);
         for (component, file) in components.iter().zip(&packed) {
@@ -72,7 +80,7 @@ pub(crate) fn assemble(steps: &mut Steps, host: &Path, components: &[Component],
         }
         changed += forget_removed(components, dist)?;
         changed += copy_config(dist)?;
-        changed += usize::from(write_if_changed(&dist.join("config/trust.toml"), development(&public).as_bytes())?);
+        changed += usize::from(write_if_changed(&dist.join("config/trust.toml"), signer.policy.as_bytes())?);
         changed += mirror(&root().join("migrations"), &dist.join("migrations"))?;
         step.note(if changed == 0 { "up to date".to_owned() } else { format!("{changed} files changed") });
         Ok(())
@@ -107,24 +115,25 @@ fn local_key(step: &mut Step, host: &Path) -> Result<PathBuf> {
     Ok(key)
 }
 
-/// Packs and signs what changed; answers the signed files in the order of the components.
-fn pack_all(step: &mut Step, host: &Path, components: &[Component], key: &Path, public: &str) -> Result<Vec<PathBuf>> {
+/// Packs and signs what changed; answers the signed files in the order of the components. Each of them is one that a host
+/// with the policy of `dist` accepts.
+fn pack_all(step: &mut Step, host: &Path, components: &[Component], signer: &Signer) -> Result<Vec<PathBuf>> {
     let place = packed_dir();
     std::fs::create_dir_all(&place).with_context(|| format!("{} could not be made", place.display()))?;
+    let trust = wasm_target_dir().join("trust.toml");
+    write_if_changed(&trust, signer.policy.as_bytes())?;
     let (mut files, mut done) = (Vec::new(), Vec::new());
     for component in components {
         let signed = place.join(&component.name).with_extension("wasm");
-        let manifest = component.folder.join("plugin.toml");
         let packages = wit_packages(component)?;
-        let mut inputs = Inputs::new();
-        inputs.text(public).path(&component.wasm)?.path(&manifest)?;
-        for package in &packages {
-            inputs.path(package)?;
-        }
-        let fingerprint = inputs.fingerprint();
-        if !is_current(&signed, &fingerprint) {
+        let fingerprint = inputs_of(component, &packages, signer)?.fingerprint();
+        let accepted = || output(Command::new(host).args(["plugin", "verify"]).arg(&signed).arg("--trust").arg(&trust));
+        // A host that reads files in another way than the one which packed them needs them anew.
+        if !is_current(&signed, &fingerprint) || accepted().is_err() {
             step.detail(&component.name);
-            pack(host, component, &packages, key, &signed)?;
+            pack(host, component, &packages, &signer.key, &signed)
+                .and_then(|()| accepted().map(|_| ()))
+                .map_err(|error| refused(component, &error))?;
             record(&signed, &fingerprint)?;
             done.push(component.name.as_str());
         }
@@ -134,24 +143,43 @@ fn pack_all(step: &mut Step, host: &Path, components: &[Component], key: &Path, 
     Ok(files)
 }
 
+/// All that ends up in a signed file.
+fn inputs_of(component: &Component, packages: &[PathBuf], signer: &Signer) -> Result<Inputs> {
+    let mut inputs = Inputs::new();
+    let manifest = component.folder.join("plugin.toml");
+    inputs.text(&signer.policy).path(&component.wasm)?.path(&manifest)?;
+    for package in packages {
+        inputs.path(package)?;
+    }
+    for folder in migrations_in(&read_toml(&manifest)?) {
+        inputs.path(&component.folder.join(folder))?;
+    }
+    Ok(inputs)
+}
+
+/// The folders of migrations that a manifest names, relative to it.
+fn migrations_in(manifest: &toml::Table) -> Vec<&str> {
+    let stores = manifest.get("stores").and_then(toml::Value::as_table);
+    stores.into_iter().flatten().filter_map(|(_, store)| store.get("migrations")?.as_str()).collect()
+}
+
 fn pack(host: &Path, component: &Component, packages: &[PathBuf], key: &Path, signed: &Path) -> Result<()> {
-    let hint = |error: anyhow::Error| {
-        let manifest = component.folder.join("plugin.toml");
-        failure(
-            format!("the component {} was not packed: {error:#}", component.name),
-            format!("correct {} or the component's code", shown(&manifest)),
-        )
-    };
     let unsigned = signed.with_extension("unsigned");
     let mut pack = Command::new(host);
     pack.args(["plugin", "pack"]).arg(&component.wasm).arg("--manifest").arg(component.folder.join("plugin.toml"));
     for package in packages {
         pack.arg("--wit").arg(package);
     }
-    output(pack.arg("-o").arg(&unsigned).args(["--seq", "now"])).map_err(hint)?;
-    let mut sign = Command::new(host);
-    output(sign.args(["plugin", "sign"]).arg(&unsigned).arg("--key").arg(key).arg("-o").arg(signed)).map_err(hint)?;
+    output(pack.arg("-o").arg(&unsigned).args(["--seq", "now"]))?;
+    output(Command::new(host).args(["plugin", "sign"]).arg(&unsigned).arg("--key").arg(key).arg("-o").arg(signed))?;
     std::fs::remove_file(&unsigned).with_context(|| format!("{} could not be removed", unsigned.display()))
+}
+
+fn refused(component: &Component, error: &anyhow::Error) -> anyhow::Error {
+    failure(
+        format!("the component {} was not packed: {error:#}", component.name),
+        format!("correct {} or the component's code", shown(&component.folder.join("plugin.toml"))),
+    )
 }
 
 /// The WIT packages whose documentation goes into a component: those of Arcana, and its own.
@@ -206,4 +234,16 @@ fn packed_dir() -> PathBuf {
 /// A path as it is seen from the root of the checkout.
 pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folders_of_migrations_are_those_of_every_store() {
+        let manifest = "[plugin]\nid = \"a/b\"\n[stores.x]\nmigrations = \"m\"\n[stores.y]\nmigrations = \"../n\"\n";
+        assert_eq!(migrations_in(&manifest.parse().unwrap()), ["m", "../n"]);
+        assert!(migrations_in(&"[plugin]\n".parse().unwrap()).is_empty());
+    }
 }
