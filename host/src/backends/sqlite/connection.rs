@@ -1,6 +1,5 @@
 //! One connection, used by one thread at a time: prepared statements, their limits, transactions.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,39 +10,12 @@ use sqlx::{ConnectOptions, Connection as _};
 
 use super::control::{Control, Until};
 use super::errors::{Phase, cannot_open, translate};
-use super::raw::{Failure, Handle, Statement};
-use super::rows::{Declared, read};
+use super::prepared::{Cache, Compiler, Run, Stop};
+use super::raw::Handle;
+use super::rows::read;
 use super::settings::{SqliteSettings, Synchronous};
 use super::walls::Mode;
 use crate::backends::sql::{Rows, SqlError, Value};
-
-/// After a read was too slow for the thread that asked, it goes straight to one that may block this many times.
-const SLOW_FOR: u8 = 64;
-
-/// Why a statement gave no answer.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// It failed.
-    Failed(SqlError),
-    /// It took longer than a thread that serves others can give it; nothing was changed.
-    Yielded,
-}
-
-impl From<SqlError> for Stop {
-    fn from(error: SqlError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl Stop {
-    /// The error, where the run was not asked to yield.
-    pub(super) fn into_error(self) -> SqlError {
-        match self {
-            Self::Failed(error) => error,
-            Self::Yielded => SqlError::Timeout,
-        }
-    }
-}
 
 /// What an answer may be at most.
 #[derive(Debug, Clone, Copy)]
@@ -55,23 +27,11 @@ pub(super) struct Limits {
 /// An open connection. Statements are declared before the handle because they must be gone before it is closed.
 pub(super) struct Connection {
     // Apart, because a statement is judged when it is compiled: what the host compiled is not for plugins.
-    of_plugin: HashMap<Box<str>, Cached>,
-    of_host: HashMap<Box<str>, Cached>,
-    uses: u64,
+    of_plugin: Cache,
+    of_host: Cache,
     control: Arc<Control>,
     handle: Handle,
     settings: Arc<SqliteSettings>,
-}
-
-struct Cached {
-    statement: Statement,
-    columns: Arc<[String]>,
-    declared: Box<[Declared]>,
-    recompiled: i32,
-    readonly: bool,
-    parameters: usize,
-    slow: u8,
-    last_use: u64,
 }
 
 impl Connection {
@@ -108,9 +68,8 @@ impl Connection {
             .await
             .map_err(|error| cannot_open(path, &error))?;
         Ok(Self {
-            of_plugin: HashMap::new(),
-            of_host: HashMap::new(),
-            uses: 0,
+            of_plugin: Cache::new(settings.statement_cache),
+            of_host: Cache::new(settings.statement_cache),
             control,
             handle,
             settings: Arc::clone(settings),
@@ -137,7 +96,7 @@ impl Connection {
         until: Until,
     ) -> Result<Rows, Stop> {
         self.run(mode, sql, params, until, |run| {
-            if !run.cached.readonly {
+            if !run.prepared.readonly {
                 return Err(SqlError::Denied("a query only reads; write with `execute`".to_owned()).into());
             }
             let mut left = limits.bytes;
@@ -147,23 +106,23 @@ impl Connection {
                     return Err(SqlError::TooManyRows(limits.rows).into());
                 }
                 if rows.is_empty() {
-                    run.cached.refresh();
+                    run.prepared.refresh();
                 }
-                rows.push(read(&run.cached.statement, &run.cached.declared, &mut left, limits.bytes)?);
+                rows.push(read(&run.prepared.statement, &run.prepared.declared, &mut left, limits.bytes)?);
             }
-            run.cached.refresh();
-            Ok(Rows { columns: Arc::clone(&run.cached.columns), rows })
+            run.prepared.refresh();
+            Ok(Rows { columns: Arc::clone(&run.prepared.columns), rows })
         })
     }
 
     /// Writes; answers how many rows were changed. A statement that only reads is denied.
     pub(super) fn execute(&mut self, mode: Mode, sql: &str, params: &[Value], until: Until) -> Result<u64, Stop> {
         self.run(mode, sql, params, until, |run| {
-            if run.cached.readonly && mode != Mode::Host {
+            if run.prepared.readonly && mode != Mode::Host {
                 return Err(SqlError::Denied("this statement only reads; use `query`".to_owned()).into());
             }
             while run.step()? {}
-            Ok(if run.cached.readonly { 0 } else { run.handle.changes() })
+            Ok(if run.prepared.readonly { 0 } else { run.handle.changes() })
         })
     }
 
@@ -172,12 +131,13 @@ impl Connection {
         let mut rest = script;
         while !rest.trim_start().is_empty() {
             self.control.arm(mode, until);
-            let (statement, taken) = self.prepare(rest)?;
+            let mut compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
+            let (statement, taken) = compiler.prepare(rest)?;
             if let Some(mut statement) = statement {
                 if statement.parameters() > 0 {
                     return Err(SqlError::InvalidParameter("a script has no parameters".to_owned()));
                 }
-                while statement.step().map_err(|code| self.failed(code, Phase::Run))? {}
+                while statement.step().map_err(|code| self.failed(code))? {}
             }
             rest = rest.get(taken.max(1)..).unwrap_or_default();
         }
@@ -214,6 +174,11 @@ impl Connection {
         }
     }
 
+    fn failed(&self, code: i32) -> SqlError {
+        let max_value = u64::from(self.settings.max_value_bytes);
+        translate(self.handle.failure(code), Phase::Run, &self.control, max_value)
+    }
+
     fn run<T>(
         &mut self,
         mode: Mode,
@@ -223,168 +188,21 @@ impl Connection {
         body: impl FnOnce(&mut Run<'_>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         self.control.arm(mode, until);
-        self.ensure_prepared(mode, sql)?;
-        let max_value = u64::from(self.settings.max_value_bytes);
         let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
-        let Some(cached) = cache.get_mut(sql) else {
-            return Err(SqlError::Other("a prepared statement was lost".to_owned()).into());
-        };
-        self.uses += 1;
-        cached.last_use = self.uses;
-        if until.yield_at.is_some() && cached.slow > 0 {
-            cached.slow -= 1;
+        let compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
+        let prepared = cache.get(sql, |sql| compiler.compile(mode, sql))?;
+        if until.yield_at.is_some() && !prepared.may_run_here() {
             return Err(Stop::Yielded);
         }
-        if params.len() != cached.parameters {
-            let (wanted, given) = (cached.parameters, params.len());
-            let sentence = format!("the statement has {wanted} parameters and {given} were given");
-            return Err(SqlError::InvalidParameter(sentence).into());
-        }
-        let mut run = Run { cached, handle: &self.handle, control: &self.control, max_value };
-        run.bind(params)?;
-        body(&mut run)
-    }
-
-    fn ensure_prepared(&mut self, mode: Mode, sql: &str) -> Result<(), Stop> {
-        let cache = if mode == Mode::Plugin { &self.of_plugin } else { &self.of_host };
-        if cache.contains_key(sql) {
-            return Ok(());
-        }
-        let cached = self
-            .compile(mode, sql)
-            .map_err(|error| if self.control.yielded() { Stop::Yielded } else { Stop::Failed(error) })?;
-        let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
-        if cache.len() >= self.settings.statement_cache.max(1) {
-            let oldest = cache.iter().min_by_key(|(_, cached)| cached.last_use).map(|(sql, _)| sql.clone());
-            oldest.and_then(|sql| cache.remove(&sql));
-        }
-        cache.insert(sql.into(), cached);
-        Ok(())
-    }
-
-    /// Compiles text that must be exactly one statement.
-    fn compile(&mut self, mode: Mode, sql: &str) -> Result<Cached, SqlError> {
-        let limit = self.settings.max_sql_bytes;
-        if sql.len() > usize::try_from(limit).unwrap_or(usize::MAX) {
-            return Err(SqlError::TooLarge(u64::from(limit)));
-        }
-        // SQLite would stop reading there, and what follows would go unseen.
-        if sql.contains('\0') {
-            return Err(SqlError::Syntax("the statement holds a NUL".to_owned()));
-        }
-        let mut rest = sql;
-        let statement = loop {
-            let (statement, taken) = self.prepare(rest)?;
-            rest = rest.get(taken.max(1)..).unwrap_or_default();
-            match statement {
-                Some(statement) => break statement,
-                None if rest.is_empty() => return Err(SqlError::Syntax("there is no statement".to_owned())),
-                None => {}
-            }
-        };
-        while !rest.trim_start().is_empty() {
-            // Only compiling tells a comment from a statement; one that does not compile is one too many as well.
-            match self.handle.prepare(rest) {
-                Ok((None, taken)) => rest = rest.get(taken.max(1)..).unwrap_or_default(),
-                Ok((Some(_), _)) | Err(_) => {
-                    return Err(SqlError::Denied("a call takes exactly one statement".to_owned()));
-                }
-            }
-        }
-        // The authorizer is not asked about every statement: VACUUM is one that it would only meet later.
-        if mode != Mode::Host && !statement.is_readonly() && !self.control.writes_rows() {
-            return Err(SqlError::Denied("a statement reads or writes rows; this one does neither".to_owned()));
-        }
-        let parameters = statement.parameters();
-        if let Some(index) = (1..=parameters).find(|index| statement.is_named(*index)) {
-            let sentence = format!("parameter {index} has a name; write ?1, ?2 and so on");
-            return Err(SqlError::InvalidParameter(sentence));
-        }
-        let mut cached = Cached {
-            readonly: statement.is_readonly(),
-            parameters: usize::try_from(parameters).unwrap_or(0),
-            recompiled: statement.recompiled(),
-            columns: Arc::default(),
-            declared: Box::default(),
-            slow: 0,
-            last_use: 0,
-            statement,
-        };
-        cached.describe();
-        Ok(cached)
-    }
-
-    fn prepare(&mut self, sql: &str) -> Result<(Option<Statement>, usize), SqlError> {
-        let max_sql = u64::from(self.settings.max_sql_bytes);
-        self.handle.prepare(sql).map_err(|failure| translate(failure, Phase::Prepare, &self.control, max_sql))
-    }
-
-    fn failed(&self, code: i32, phase: Phase) -> SqlError {
         let max_value = u64::from(self.settings.max_value_bytes);
-        translate(self.handle.failure(code), phase, &self.control, max_value)
-    }
-}
-
-/// One run of a prepared statement; however it ends, the statement is reset.
-struct Run<'a> {
-    cached: &'a mut Cached,
-    handle: &'a Handle,
-    control: &'a Control,
-    max_value: u64,
-}
-
-impl Run<'_> {
-    fn bind(&mut self, params: &[Value]) -> Result<(), Stop> {
-        for (index, value) in (1..).zip(params) {
-            // SQLite would keep NULL in its place.
-            if matches!(value, Value::Float64(number) if number.is_nan()) {
-                return Err(SqlError::InvalidParameter(format!("parameter {index} is not a number (NaN)")).into());
-            }
-            let code = self.cached.statement.bind(index, value);
-            if code != ffi::SQLITE_OK {
-                return Err(self.failed(code, Phase::Bind).into());
-            }
+        let mut run = Run { prepared, handle: &self.handle, control: &self.control, max_value };
+        run.bind(params)?;
+        let result = body(&mut run);
+        // Not everything that takes long is asked in between whether it may go on.
+        if until.yield_at.is_some_and(|yield_at| Instant::now() > yield_at) {
+            run.prepared.was_slow();
         }
-        Ok(())
-    }
-
-    fn step(&mut self) -> Result<bool, Stop> {
-        match self.cached.statement.step() {
-            Ok(row) => Ok(row),
-            Err(_) if self.control.yielded() => {
-                self.cached.slow = SLOW_FOR;
-                Err(Stop::Yielded)
-            }
-            Err(code) => Err(self.failed(code, Phase::Run).into()),
-        }
-    }
-
-    fn failed(&self, code: i32, phase: Phase) -> SqlError {
-        let failure: Failure = self.handle.failure(code);
-        translate(failure, phase, self.control, self.max_value)
-    }
-}
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.cached.statement.reset();
-    }
-}
-
-impl Cached {
-    /// Looks at the columns again where SQLite has compiled the statement anew.
-    fn refresh(&mut self) {
-        let recompiled = self.statement.recompiled();
-        if recompiled != self.recompiled {
-            self.recompiled = recompiled;
-            self.describe();
-        }
-    }
-
-    fn describe(&mut self) {
-        let columns = 0..self.statement.columns();
-        self.columns = columns.clone().map(|column| self.statement.name(column)).collect();
-        self.declared = columns.map(|column| Declared::parse(&self.statement.declared(column))).collect();
+        result
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -35,6 +35,7 @@ pub(super) struct Control {
     jobs: AtomicU64,
     yielded: AtomicBool,
     writes: AtomicBool,
+    functions: AtomicU32,
     denied: Mutex<Option<Cow<'static, str>>>,
     busy_timeout: Duration,
 }
@@ -50,6 +51,7 @@ impl Control {
             jobs: AtomicU64::new(0),
             yielded: AtomicBool::new(false),
             writes: AtomicBool::new(false),
+            functions: AtomicU32::new(0),
             denied: Mutex::new(None),
             busy_timeout,
         }
@@ -74,6 +76,7 @@ impl Control {
         self.current_job.store(until.job, Relaxed);
         self.yielded.store(false, Relaxed);
         self.writes.store(false, Relaxed);
+        self.functions.store(0, Relaxed);
         *self.denied.lock() = None;
     }
 
@@ -85,6 +88,12 @@ impl Control {
     /// Whether a statement that was compiled since [`Control::arm`] writes rows.
     pub(super) fn writes_rows(&self) -> bool {
         self.writes.load(Relaxed)
+    }
+
+    /// Whether no single step of a statement compiled since [`Control::arm`] can take long: SQLite asks whether to go
+    /// on between steps only, and some functions take their time over a value of megabytes.
+    pub(super) fn has_short_steps(&self) -> bool {
+        self.functions.load(Relaxed) <= SHORT_STEPS
     }
 
     /// What the authorizer denied since [`Control::arm`].
@@ -128,6 +137,7 @@ impl Control {
                 if action.writes_rows() {
                     self.writes.store(true, Relaxed);
                 }
+                self.functions.fetch_add(action.function_cost(), Relaxed);
                 true
             }
             Err(sentence) => {
@@ -138,6 +148,9 @@ impl Control {
         }
     }
 }
+
+/// The cost of functions up to which a statement is taken to be short at every step.
+const SHORT_STEPS: u32 = 8;
 
 const PLUGIN: u8 = 0;
 const MIGRATION: u8 = 1;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::connection::{Connection, Limits, Stop};
+use super::connection::{Connection, Limits};
 use super::control::Until;
+use super::prepared::Stop;
 use super::store::SqliteStore;
 use super::walls::Mode;
 use crate::backends::sql::{SqlError, Value};

@@ -6,9 +6,11 @@
 mod connection;
 mod control;
 mod errors;
+mod functions;
 mod host;
 mod migrate;
 mod pool;
+mod prepared;
 mod raw;
 mod revocations;
 mod rows;
@@ -23,7 +25,6 @@ mod tests;
 
 pub use host::open_host_database;
 pub use migrate::{Migrated, Migration, MigrationError};
-pub use revocations::{Revocation, RevocationKind};
 pub use settings::{SqliteSettings, Synchronous};
 pub use store::{SqliteStore, Trust};
 pub use stores::SqliteStores;

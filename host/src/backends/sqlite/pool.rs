@@ -44,7 +44,7 @@ impl Pool {
             Some(connection) => connection,
             None => Connection::open(&self.path, self.readonly, &self.settings).await?,
         };
-        Ok(Lease { connection: Some(connection), pool: Arc::clone(self), _permit: permit })
+        Ok(Lease { connection: Some(connection), pool: Arc::clone(self), permit: Some(permit) })
     }
 
     async fn wait(self: &Arc<Self>, deadline: Instant) -> Result<OwnedSemaphorePermit, SqlError> {
@@ -89,8 +89,7 @@ impl Drop for Place<'_> {
 pub(super) struct Lease {
     connection: Option<Connection>,
     pool: Arc<Pool>,
-    // After the connection, which must be back before anybody is let in.
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
@@ -135,9 +134,20 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else { return };
-        if connection.clean() && !self.pool.permits.is_closed() {
-            self.pool.idle.lock().push(connection);
+        let (Some(mut connection), permit) = (self.connection.take(), self.permit.take()) else { return };
+        let pool = Arc::clone(&self.pool);
+        let rolls_back = connection.in_transaction();
+        let give_back = move || {
+            if connection.clean() && !pool.permits.is_closed() {
+                pool.idle.lock().push(connection);
+            }
+            // Last: the connection must be back before anybody is let in.
+            drop(permit);
+        };
+        match tokio::runtime::Handle::try_current() {
+            // To undo a lot takes a while.
+            Ok(runtime) if rolls_back => drop(runtime.spawn_blocking(give_back)),
+            _ => give_back(),
         }
     }
 }

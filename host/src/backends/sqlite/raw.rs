@@ -23,11 +23,12 @@ use libsqlite3_sys as ffi;
 use sqlx::sqlite::SqliteConnection;
 
 use super::control::Control;
+use super::functions::{Answer, Argument, Function, Kind, REPLACED};
 use super::walls::Action;
 use crate::backends::sql::Value;
 
-/// Instructions of SQLite's machine between two looks at the clock: a few microseconds.
-const CHECK_EVERY: i32 = 250;
+/// Instructions of SQLite's machine between two looks at the clock: a few microseconds where the values are small.
+const CHECK_EVERY: i32 = 100;
 
 /// What SQLite said when it did not do something.
 #[derive(Debug)]
@@ -80,6 +81,12 @@ impl Handle {
             ffi::sqlite3_busy_handler(db.as_ptr(), Some(wait_for_lock), context);
             for (switch, on) in SWITCHES {
                 ffi::sqlite3_db_config(db.as_ptr(), switch, on, ptr::null_mut::<c_int>());
+            }
+            for function in &REPLACED {
+                let (name, data) = (function.name.as_ptr(), ptr::from_ref(function).cast_mut().cast());
+                let (count, flags) =
+                    (function.arguments, ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS);
+                ffi::sqlite3_create_function_v2(db.as_ptr(), name, count, flags, data, Some(call), None, None, None);
             }
             for (limit, value) in limits {
                 ffi::sqlite3_limit(db.as_ptr(), *limit, *value);
@@ -337,4 +344,48 @@ unsafe extern "C" fn wait_for_lock(context: *mut c_void, tries: c_int) -> c_int 
     // SAFETY: as in `authorize`.
     let control = unsafe { &*context.cast::<Control>() };
     c_int::from(control.wait_for_lock(tries))
+}
+
+/// Calls the [`Function`] that the context carries.
+unsafe extern "C" fn call(context: *mut ffi::sqlite3_context, count: c_int, values: *mut *mut ffi::sqlite3_value) {
+    // SAFETY: SQLite passes the `Function` it was given, which is static, and `count` values, which hold while it runs
+    // as nothing else converts them. Text results are copied before it returns.
+    unsafe {
+        let function = &*ffi::sqlite3_user_data(context).cast::<Function>();
+        let values = std::slice::from_raw_parts(values, usize::try_from(count).unwrap_or(0));
+        let mut arguments = [None; 3];
+        for (place, value) in arguments.iter_mut().zip(values) {
+            *place = argument(*value);
+        }
+        let limit = ffi::sqlite3_limit(ffi::sqlite3_context_db_handle(context), ffi::SQLITE_LIMIT_LENGTH, -1);
+        let limit = usize::try_from(limit).unwrap_or(0);
+        match (function.body)(arguments.get(..values.len()).unwrap_or_default(), limit) {
+            Answer::Null => ffi::sqlite3_result_null(context),
+            Answer::Integer(number) => ffi::sqlite3_result_int64(context, number),
+            Answer::TooLarge => ffi::sqlite3_result_error_toobig(context),
+            Answer::Text(text) => {
+                let (start, length, utf8) = (text.as_ptr().cast(), text.len() as u64, ffi::SQLITE_UTF8 as u8);
+                ffi::sqlite3_result_text64(context, start, length, ffi::SQLITE_TRANSIENT(), utf8);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `value` is a value of a running function call, and is not converted while the answer lives.
+unsafe fn argument<'a>(value: *mut ffi::sqlite3_value) -> Argument<'a> {
+    // SAFETY: by the caller; the length is asked for after the pointer, as SQLite wants it.
+    unsafe {
+        match ffi::sqlite3_value_type(value) {
+            ffi::SQLITE_NULL => None,
+            ffi::SQLITE_BLOB => {
+                let start = ffi::sqlite3_value_blob(value).cast();
+                Some((Kind::Blob, bytes(start, ffi::sqlite3_value_bytes(value))))
+            }
+            _ => {
+                let start = ffi::sqlite3_value_text(value);
+                Some((Kind::Text, bytes(start, ffi::sqlite3_value_bytes(value))))
+            }
+        }
+    }
 }

@@ -2,42 +2,13 @@
 
 use std::time::Instant;
 
-use super::connection::{Limits, Stop};
+use super::connection::Limits;
+use super::prepared::Stop;
 use super::store::SqliteStore;
 use super::transaction::SqliteTransaction;
 use super::walls::Mode;
 use crate::backends::sql::{SqlError, Value};
-
-/// What a revocation is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RevocationKind {
-    /// One session.
-    Session,
-    /// Every token of a subject that was issued before a moment.
-    Subject,
-}
-
-impl RevocationKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Subject => "subject",
-        }
-    }
-}
-
-/// A session or subject whose tokens are refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
-    /// Which of the two.
-    pub kind: RevocationKind,
-    /// The id of the session or the subject.
-    pub value: String,
-    /// Tokens issued before this are refused, in milliseconds since 1970-01-01T00:00:00Z.
-    pub not_before_ms: i64,
-    /// When no such token can be alive any more and this may be forgotten, in the same milliseconds.
-    pub expires_ms: i64,
-}
+use crate::principal::revocation::{Revocation, RevocationKind};
 
 impl SqliteTransaction {
     /// Keeps a revocation as part of this transaction. Of two for the same value the later moments hold.
@@ -96,10 +67,6 @@ fn revocation(row: Vec<Value>) -> Result<Revocation, SqlError> {
     else {
         return Err(unreadable());
     };
-    let kind = match kind.as_str() {
-        "session" => RevocationKind::Session,
-        "subject" => RevocationKind::Subject,
-        _ => return Err(unreadable()),
-    };
+    let kind = RevocationKind::parse(&kind).ok_or_else(unreadable)?;
     Ok(Revocation { kind, value, not_before_ms, expires_ms })
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Limits, Stop};
+use super::connection::{Connection, Limits};
 use super::control::Until;
 use super::pool::{Lease, Pool};
+use super::prepared::Stop;
 use super::settings::SqliteSettings;
 use super::transaction::SqliteTransaction;
 use super::walls::Mode;

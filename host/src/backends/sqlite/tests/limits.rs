@@ -1,3 +1,7 @@
+use super::super::connection::{Connection, Limits};
+use super::super::control::Until;
+use super::super::prepared::Stop;
+use super::super::walls::Mode;
 use super::*;
 
 fn settings() -> SqliteSettings {
@@ -29,9 +33,38 @@ async fn what_takes_longer_than_a_shared_thread_can_give_is_answered_all_the_sam
     }
 }
 
+/// Only between its steps can a statement be asked to make room, so whatever may take long within one runs elsewhere.
+#[tokio::test]
+async fn only_statements_of_short_steps_run_on_shared_threads() {
+    let fixture = Fixture::new().await;
+    let stays = |sql: &'static str| {
+        let run = move |connection: &mut Connection, until| {
+            let until = Until { yield_at: Some(soon()), ..until };
+            let limits = Limits { rows: 10, bytes: 1_000 };
+            match connection.query(Mode::Plugin, sql, &[], limits, until) {
+                Ok(_) => Ok(true),
+                Err(Stop::Yielded) => Ok(false),
+                Err(Stop::Failed(error)) => Err(error),
+            }
+        };
+        fixture.store.with_writer(soon(), Duration::from_secs(60), run)
+    };
+    assert_eq!(stays("SELECT lower(b), max(a) FROM plain WHERE a = 1 AND coalesce(b, '') <> ''").await, Ok(true));
+    for sql in [
+        "SELECT b LIKE '%a%' FROM plain",
+        "SELECT * FROM plain WHERE b GLOB '*a*'",
+        "SELECT count(*) FROM plain",
+        "SELECT b -> 'a' FROM plain WHERE a = 9",
+        "SELECT value FROM json_each('[1]')",
+        "SELECT hex(b) FROM plain",
+        "SELECT lower(lower(lower(lower(lower(lower(lower(lower(lower(b))))))))) FROM plain",
+    ] {
+        assert_eq!(stays(sql).await, Ok(false), "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_stops_its_statement() {
-    let fixture = Fixture::with(SqliteSettings { read_connections: 1, ..Default::default() }).await;
     let deadline = Instant::now() + Duration::from_secs(600);
     // Its own limit is far: only the cancellation lets the next caller in before the test ends.
     let slow = Fixture::with(SqliteSettings {
@@ -46,7 +79,6 @@ async fn a_caller_that_goes_away_stops_its_statement() {
     let write = slow.store.execute(ENDLESS_WRITE, vec![], deadline);
     assert!(tokio::time::timeout(Duration::from_millis(50), write).await.is_err());
     assert_eq!(slow.execute("DELETE FROM plain", vec![]).await, Ok(2));
-    drop(fixture);
 }
 
 #[tokio::test]

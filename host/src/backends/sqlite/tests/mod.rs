@@ -1,5 +1,6 @@
 //! Against real files in folders of their own.
 
+mod functions;
 mod limits;
 mod migrations;
 mod transactions;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::backends::sqlite::{Revocation, RevocationKind};
+use crate::principal::revocation::{Revocation, RevocationKind};
 
 /// What no plugin may do, with a word of the sentence that says so.
 const HOSTILE: &[(&str, &str)] = &[
