@@ -191,18 +191,13 @@ impl Connection {
         let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
         let compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
         let prepared = cache.get(sql, |sql| compiler.compile(mode, sql))?;
-        if until.yield_at.is_some() && !prepared.may_run_here() {
+        if until.steps.is_some() && !prepared.may_run_here() {
             return Err(Stop::Yielded);
         }
         let max_value = u64::from(self.settings.max_value_bytes);
         let mut run = Run { prepared, handle: &self.handle, control: &self.control, max_value };
         run.bind(params)?;
-        let result = body(&mut run);
-        // Not everything that takes long is asked in between whether it may go on.
-        if until.yield_at.is_some_and(|yield_at| Instant::now() > yield_at) {
-            run.prepared.was_slow();
-        }
-        result
+        body(&mut run)
     }
 }
 
@@ -210,7 +205,7 @@ impl Connection {
 pub(super) fn unlimited() -> Until {
     // Far beyond any process's life.
     let deadline = Instant::now() + std::time::Duration::from_secs(60 * 60 * 24 * 365);
-    Until { deadline, yield_at: None, job: 0 }
+    Until { deadline, steps: None, job: 0 }
 }
 
 fn limits(settings: &SqliteSettings) -> [(i32, i32); 11] {

@@ -10,16 +10,23 @@ use parking_lot::Mutex;
 
 use super::walls::{Action, Mode, judge};
 
+/// Instructions of SQLite's machine between two looks at the clock: a few microseconds where the values are small.
+pub(super) const CHECK_EVERY: i32 = 100;
+
+/// The time after which a statement makes room on a shared thread however few its instructions were.
+const SHARED_TIME: Duration = Duration::from_millis(2);
+
 /// Times are kept as nanoseconds since this moment, so that they fit an atomic.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Until when a statement may run.
+/// How long a statement may run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Until {
     /// Past this it has timed out.
     pub deadline: Instant,
-    /// Past this it is in the way of other requests on its thread and starts again on one that may block.
-    pub yield_at: Option<Instant>,
+    /// Where it runs on a thread that serves others too: the instructions after which it is in their way and starts
+    /// again on a thread that may block.
+    pub steps: Option<u32>,
     /// The job it belongs to, for [`Control::cancel`].
     pub job: u64,
 }
@@ -29,6 +36,8 @@ pub(super) struct Until {
 pub(super) struct Control {
     mode: AtomicU8,
     deadline: AtomicU64,
+    /// Instructions left on this thread, and the time up to which they may take; none and no limit where it may block.
+    steps: AtomicU32,
     yield_at: AtomicU64,
     current_job: AtomicU64,
     cancelled_job: AtomicU64,
@@ -45,6 +54,7 @@ impl Control {
         Self {
             mode: AtomicU8::new(PLUGIN),
             deadline: AtomicU64::new(u64::MAX),
+            steps: AtomicU32::new(0),
             yield_at: AtomicU64::new(u64::MAX),
             current_job: AtomicU64::new(0),
             cancelled_job: AtomicU64::new(0),
@@ -72,7 +82,9 @@ impl Control {
     pub(super) fn arm(&self, mode: Mode, until: Until) {
         self.mode.store(code(mode), Relaxed);
         self.deadline.store(nanos(until.deadline), Relaxed);
-        self.yield_at.store(until.yield_at.map_or(u64::MAX, nanos), Relaxed);
+        self.steps.store(until.steps.unwrap_or(0), Relaxed);
+        let yield_at = until.steps.map_or(u64::MAX, |_| nanos(Instant::now() + SHARED_TIME));
+        self.yield_at.store(yield_at, Relaxed);
         self.current_job.store(until.job, Relaxed);
         self.yielded.store(false, Relaxed);
         self.writes.store(false, Relaxed);
@@ -108,16 +120,29 @@ impl Control {
             return false;
         }
         let now = nanos(Instant::now());
-        if now >= self.yield_at.load(Relaxed) {
-            self.yielded.store(true, Relaxed);
-            return false;
+        if self.shares_thread() {
+            let steps = self.steps.load(Relaxed).saturating_sub(CHECK_EVERY.cast_unsigned());
+            self.steps.store(steps, Relaxed);
+            if steps == 0 || now >= self.yield_at.load(Relaxed) {
+                self.yielded.store(true, Relaxed);
+                return false;
+            }
         }
         now < self.deadline.load(Relaxed)
     }
 
+    fn shares_thread(&self) -> bool {
+        self.yield_at.load(Relaxed) != u64::MAX
+    }
+
+    /// Whether the last run used up its instructions, and not only time that others may have taken.
+    pub(super) fn used_its_steps(&self) -> bool {
+        self.yielded() && self.steps.load(Relaxed) == 0
+    }
+
     /// The busy callback: waits a little for another process's lock; false gives up.
     pub(super) fn wait_for_lock(&self, tries: i32) -> bool {
-        if self.yield_at.load(Relaxed) != u64::MAX {
+        if self.shares_thread() {
             self.yielded.store(true, Relaxed);
             return false;
         }

@@ -13,9 +13,9 @@ use super::settings::SqliteSettings;
 use super::walls::Mode;
 use crate::backends::sql::{SqlError, Value};
 
-/// After a statement was too slow for the thread that asked, it goes straight to one that may block this many times,
-/// and twice as many each time it is too slow again.
-const SLOW_FOR: u32 = 64;
+/// After a statement was too long for the thread that asked, it goes straight to one that may block this many times,
+/// and twice as many each time it is too long again.
+const LONG_FOR: u32 = 64;
 
 /// Why a statement gave no answer.
 #[derive(Debug)]
@@ -90,24 +90,24 @@ pub(super) struct Prepared {
     parameters: usize,
     /// Whether every step of it is short, so that it can be stopped in time.
     short_steps: bool,
-    /// How often it is still kept off threads that must not block, and how often it will be when it is slow again.
-    slow: u32,
-    slow_next: u32,
+    /// How often it is still kept off threads that must not block, and how often it will be when it is long again.
+    long: u32,
+    long_next: u32,
     last_use: u64,
 }
 
 impl Prepared {
     /// Whether it may be tried on a thread that serves others too.
     pub(super) fn may_run_here(&mut self) -> bool {
-        let slow = self.slow > 0;
-        self.slow = self.slow.saturating_sub(1);
-        self.short_steps && !slow
+        let long = self.long > 0;
+        self.long = self.long.saturating_sub(1);
+        self.short_steps && !long
     }
 
     /// Keeps it off such threads for a while.
-    pub(super) fn was_slow(&mut self) {
-        self.slow = self.slow_next;
-        self.slow_next = self.slow_next.saturating_mul(2);
+    fn was_long(&mut self) {
+        self.long = self.long_next;
+        self.long_next = self.long_next.saturating_mul(2);
     }
 
     /// Looks at the columns again where SQLite has compiled the statement anew.
@@ -164,8 +164,8 @@ impl Compiler<'_> {
             short_steps: self.control.has_short_steps(),
             columns: Arc::default(),
             declared: Box::default(),
-            slow: 0,
-            slow_next: SLOW_FOR,
+            long: 0,
+            long_next: LONG_FOR,
             last_use: 0,
             statement,
         };
@@ -236,7 +236,12 @@ impl Run<'_> {
     pub(super) fn step(&mut self) -> Result<bool, Stop> {
         match self.prepared.statement.step() {
             Ok(row) => Ok(row),
-            Err(_) if self.control.yielded() => Err(Stop::Yielded),
+            Err(_) if self.control.yielded() => {
+                if self.control.used_its_steps() {
+                    self.prepared.was_long();
+                }
+                Err(Stop::Yielded)
+            }
             Err(code) => Err(self.failed(code, Phase::Run).into()),
         }
     }

@@ -22,13 +22,10 @@ use std::sync::Arc;
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::SqliteConnection;
 
-use super::control::Control;
+use super::control::{CHECK_EVERY, Control};
 use super::functions::{Answer, Argument, Function, Kind, REPLACED};
 use super::walls::Action;
 use crate::backends::sql::Value;
-
-/// Instructions of SQLite's machine between two looks at the clock: a few microseconds where the values are small.
-const CHECK_EVERY: i32 = 100;
 
 /// What SQLite said when it did not do something.
 #[derive(Debug)]

@@ -70,7 +70,7 @@ impl SqliteStore {
     }
 
     /// Reads: exactly one statement that changes nothing. A short read runs at once on the calling thread; what takes
-    /// longer than `inline_budget` starts again on a thread that may block.
+    /// more than `inline_steps` starts again on a thread that may block.
     ///
     /// # Errors
     /// Any [`SqlError`]. `Timeout` past the nearer of `deadline` and the statement's own limit, `Unavailable` where no
@@ -79,7 +79,7 @@ impl SqliteStore {
         let until = self.until(deadline, self.settings.statement_timeout)?;
         let lease = self.readers.acquire(until.deadline).await?;
         let limits = self.limits();
-        read(lease, self.mode, sql, params, limits, until, self.settings.inline_budget).await.1
+        read(lease, self.mode, sql, params, limits, until, self.settings.inline_steps).await.1
     }
 
     /// Writes: exactly one statement, in a transaction of its own. Answers how many rows were changed.
@@ -132,7 +132,7 @@ impl SqliteStore {
     pub async fn begin(&self, deadline: Instant) -> Result<SqliteTransaction, SqlError> {
         let until = self.until(deadline, self.settings.statement_timeout)?;
         let mut lease = self.writer.acquire(until.deadline).await?;
-        let here = Until { yield_at: Some(Instant::now() + self.settings.inline_budget), ..until };
+        let here = Until { steps: Some(self.settings.inline_steps), ..until };
         match lease.with(|connection| connection.begin(here)) {
             Ok(()) => {}
             Err(Stop::Failed(error)) => return Err(error),
@@ -182,7 +182,7 @@ pub(super) fn until(deadline: Instant, limit: Duration) -> Result<Until, SqlErro
     if now >= deadline {
         return Err(SqlError::Timeout);
     }
-    Ok(Until { deadline: deadline.min(now + limit), yield_at: None, job: 0 })
+    Ok(Until { deadline: deadline.min(now + limit), steps: None, job: 0 })
 }
 
 /// Reads here where that is quick, else on a thread that may block. The lease comes back unless the read was left behind.
@@ -193,9 +193,9 @@ pub(super) async fn read(
     params: Vec<Value>,
     limits: Limits,
     until: Until,
-    budget: Duration,
+    steps: u32,
 ) -> (Option<Lease>, Result<Rows, SqlError>) {
-    let here = Until { yield_at: Some(Instant::now() + budget), ..until };
+    let here = Until { steps: Some(steps), ..until };
     match lease.with(|connection| connection.query(mode, sql, &params, limits, here)) {
         Ok(rows) => return (Some(lease), Ok(rows)),
         Err(Stop::Failed(error)) => return (Some(lease), Err(error)),

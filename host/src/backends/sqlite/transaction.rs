@@ -84,7 +84,7 @@ impl SqliteTransaction {
         if !lease.with(|connection| Ok::<_, SqlError>(connection.in_transaction()))? {
             return Err(rolled_back());
         }
-        let (lease, result) = read(lease, mode, sql, params, limits, until, self.settings.inline_budget).await;
+        let (lease, result) = read(lease, mode, sql, params, limits, until, self.settings.inline_steps).await;
         self.lease = lease;
         result
     }

@@ -25,7 +25,7 @@ async fn a_statement_past_its_time_is_stopped_and_leaves_nothing() {
 
 #[tokio::test]
 async fn what_takes_longer_than_a_shared_thread_can_give_is_answered_all_the_same() {
-    let fixture = Fixture::with(SqliteSettings { inline_budget: Duration::ZERO, ..Default::default() }).await;
+    let fixture = Fixture::with(SqliteSettings { inline_steps: 1, ..Default::default() }).await;
     let long =
         "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 20000) SELECT count(*) FROM n";
     for _ in 0..3 {
@@ -39,7 +39,7 @@ async fn only_statements_of_short_steps_run_on_shared_threads() {
     let fixture = Fixture::new().await;
     let stays = |sql: &'static str| {
         let run = move |connection: &mut Connection, until| {
-            let until = Until { yield_at: Some(soon()), ..until };
+            let until = Until { steps: Some(u32::MAX), ..until };
             let limits = Limits { rows: 10, bytes: 1_000 };
             match connection.query(Mode::Plugin, sql, &[], limits, until) {
                 Ok(_) => Ok(true),
