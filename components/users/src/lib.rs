@@ -62,7 +62,7 @@ impl service::Guest for Plugin {
         manage::update_status(parse_id(&id)?, status)
     }
 
-    fn change_password(id: String, request: service::ChangePasswordRequest) -> Result<()> {
+    fn change_password(id: String, request: service::PasswordChange) -> Result<()> {
         password::change(parse_id(&id)?, &request)
     }
 }

@@ -4,10 +4,10 @@ use arcana_identity::{Credentials, STORE, account_columns, profile, sessions};
 use arcana_sdk::crypto::passwords::{self, Verdict};
 use arcana_sdk::{Problem, Result, Timestamp, Uuid, Validation, log, params};
 
-use crate::service::ChangePasswordRequest;
+use crate::service::PasswordChange;
 use crate::{actor, no_account};
 
-pub(crate) fn change(id: Uuid, request: &ChangePasswordRequest) -> Result<()> {
+pub(crate) fn change(id: Uuid, request: &PasswordChange) -> Result<()> {
     // Looked at before the work of hashing, and once more in the transaction.
     let actor = actor::current(None)?;
     let mut errors = Validation::new();
