@@ -1,7 +1,7 @@
 //! `arcana config check | show`, and the option that chooses the folder of settings.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use crate::config::{Config, ConfigError, ConfigErrors, Source};
 
 /// Where the settings are read from; for every command that needs them (`#[command(flatten)]`).
 #[derive(Debug, Clone, Args)]
-pub struct ConfigDir {
+pub(super) struct ConfigDir {
     /// The folder with the files of settings; where it is not given and there is no `config`, the defaults are used.
     #[arg(long = "config", value_name = "DIR", env = "ARCANA_CONFIG_DIR", global = true)]
     dir: Option<PathBuf>,
@@ -21,20 +21,20 @@ impl ConfigDir {
     ///
     /// # Errors
     /// Every mistake in them, or that a folder which was asked for is not there.
-    pub fn load(&self) -> Result<Config, ConfigErrors> {
+    pub(super) fn load(&self, home: &Path) -> Result<Config, ConfigErrors> {
         if let Some(path) = self.dir.as_ref().filter(|dir| !dir.is_dir()) {
             let source = Source::File { path: path.clone(), line: None };
             let problem = "there is no such folder".to_owned();
             return Err(ConfigErrors(vec![ConfigError { key: String::new(), problem, source }]));
         }
-        let dir = self.dir.clone().unwrap_or_else(|| PathBuf::from("config"));
+        let dir = self.dir.clone().unwrap_or_else(|| home.join("config"));
         Config::load(&dir, std::env::vars_os())
     }
 }
 
 /// Looks at the settings without starting anything.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
@@ -51,8 +51,8 @@ enum Verb {
 
 /// Carries it out; fails where the settings have mistakes, which go to the standard error output.
 #[must_use]
-pub fn run(args: &ConfigArgs) -> ExitCode {
-    let text = match (args.dir.load(), &args.verb) {
+pub(super) fn run(args: &ConfigArgs) -> ExitCode {
+    let text = match (args.dir.load(Path::new(".")), &args.verb) {
         (Ok(_), Verb::Check) => "the configuration is good\n".to_owned(),
         (Ok(config), Verb::Show) => config.show(),
         (Err(errors), _) => {

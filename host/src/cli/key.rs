@@ -11,7 +11,7 @@ const DEFAULT_NAME: &str = "arcana-signing-key.pem";
 
 /// Makes and shows signing keys.
 #[derive(Debug, Args)]
-pub struct KeyArgs {
+pub(super) struct KeyArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -38,7 +38,7 @@ enum Verb {
 ///
 /// # Errors
 /// When a key cannot be made, written or read.
-pub fn run(args: KeyArgs) -> Result<()> {
+pub(super) fn run(args: KeyArgs) -> Result<()> {
     match args.verb {
         Verb::Generate { out } => {
             let path = if out.is_dir() { out.join(DEFAULT_NAME) } else { out };

@@ -47,8 +47,6 @@ pub enum Synchronous {
     Normal,
     /// Survives a power cut.
     Full,
-    /// The same with the directory flushed too.
-    Extra,
 }
 
 /// `[cache]`

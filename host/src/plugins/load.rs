@@ -15,7 +15,7 @@ use crate::backends::memory_cache::MemoryCache;
 use crate::backends::sqlite::SqliteStores;
 use crate::capabilities::{self, Call, CryptoGrants, PluginGrants, Services, Setting};
 use crate::config::{self, Config};
-use crate::contract::{Binding, Contract, FunctionPlan};
+use crate::contract::{Binding, Contract, FunctionPlan, names};
 use crate::request_id::RequestId;
 use crate::runtime::catalog::{Access, ActivePlugin, RateKey, Route};
 use crate::runtime::code_cache::CodeCache;
@@ -120,12 +120,6 @@ impl Loader {
             let file = store_file(&verified.manifest, name);
             let store = self.stores.store(&file).await.map_err(|error| failed(&error))?;
             store.migrate(&list).await.map_err(|error| failed(&error))?;
-            let now_ms = Timestamp::now().as_millisecond();
-            let deadline = Instant::now() + START_TIMEOUT;
-            store.purge_revocations(now_ms, deadline).await.map_err(|error| failed(&error))?;
-            for revocation in store.load_revocations(now_ms, deadline).await.map_err(|error| failed(&error))? {
-                self.services.tokens.revocations().apply(&revocation);
-            }
         }
         Ok(())
     }
@@ -134,11 +128,13 @@ impl Loader {
         let capabilities = &manifest.capabilities;
         let mut stores = Vec::with_capacity(capabilities.stores.len());
         for name in &capabilities.stores {
-            let store = self
-                .stores
-                .store(&store_file(manifest, name))
-                .await
-                .map_err(|error| Refusal::new("STORE_UNAVAILABLE", 503, format!("store {name:?}: {error}")))?;
+            let failed = |error| Refusal::new("STORE_UNAVAILABLE", 503, format!("store {name:?}: {error}"));
+            let store = self.stores.store(&store_file(manifest, name)).await.map_err(failed)?;
+            // Before the first token is verified: what was revoked before the restart is revoked.
+            let (now_ms, deadline) = (Timestamp::now().as_millisecond(), Instant::now() + START_TIMEOUT);
+            store.purge_revocations(now_ms, deadline).await.map_err(failed)?;
+            let revoked = store.load_revocations(now_ms, deadline).await.map_err(failed)?;
+            self.services.tokens.revocations().load(revoked);
             stores.push((name.as_str().into(), store));
         }
         let crypto = capabilities.crypto.as_ref().map(|grant| CryptoGrants {
@@ -207,6 +203,8 @@ impl Loader {
         contract: &Contract,
         component: &Component,
     ) -> Result<Functions, Refusal> {
+        let published = manifest.methods.iter().map(|method| publish(contract, method)).collect::<Result<Vec<_>, _>>()?;
+        names::check(published).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
         let mut all = Vec::with_capacity(manifest.methods.len() + 2);
         for method in &manifest.methods {
             let (interface, plan) = publish(contract, method)?;

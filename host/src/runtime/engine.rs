@@ -29,7 +29,6 @@ pub fn compile_config() -> Config {
         .epoch_interruption(true)
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20))
-        .wasm_threads(false)
         .wasm_memory64(false)
         .native_unwind_info(false)
         .generate_address_map(true);

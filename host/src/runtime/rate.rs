@@ -19,10 +19,11 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `per_minute` sustained and `burst` at once.
+    /// `per_minute` sustained and `burst` at once, each at least 1.
     #[must_use]
-    pub fn new(per_minute: NonZeroU32, burst: NonZeroU32) -> Self {
-        let quota = Quota::per_minute(per_minute).allow_burst(burst);
+    pub fn new(per_minute: u32, burst: u32) -> Self {
+        let positive = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_minute(positive(per_minute)).allow_burst(positive(burst));
         Self { limiter: RateLimiter::dashmap(quota), hasher: RandomState::new(), clock: DefaultClock::default() }
     }
 
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     fn rate(per_minute: u32, burst: u32) -> Rate {
-        Rate::new(NonZeroU32::new(per_minute).unwrap(), NonZeroU32::new(burst).unwrap())
+        Rate::new(per_minute, burst)
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::plugins::verify::verify;
 
 /// Packs, signs, verifies and inspects plugins.
 #[derive(Debug, Args)]
-pub struct PluginArgs {
+pub(super) struct PluginArgs {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -106,7 +106,7 @@ impl FromStr for Seq {
 ///
 /// # Errors
 /// When a file cannot be read or written, or what was asked cannot be done. `inspect` of a file that can be read succeeds.
-pub fn run(args: PluginArgs) -> Result<()> {
+pub(super) fn run(args: PluginArgs) -> Result<()> {
     match args.verb {
         Verb::Pack(args) => run_pack(&args),
         Verb::Sign(args) => run_sign(&args),
