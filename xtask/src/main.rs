@@ -1,5 +1,6 @@
 //! The developer commands of Arcana: `cargo xtask …`.
 
+mod bench;
 mod components;
 mod dist;
 mod lint;
@@ -41,6 +42,8 @@ enum Task {
         /// Parts of test names
         filter: Vec<String>,
     },
+    /// The host against a bare server and against its aims: rates, start, memory, size
+    Bench(bench::Arguments),
     /// Formatting and lints; warnings are errors
     Lint,
     /// Makes sure that components can be built here
@@ -79,6 +82,7 @@ fn run(task: Task) -> Result<ExitCode> {
             );
         }
         Task::Test { filter } => return suite::run(&filter),
+        Task::Bench(arguments) => return bench::run(&arguments),
         Task::Lint => lint::run()?,
         Task::Wasm => {
             let toolchain = wasm::ensure(&|what| eprintln!("{what} …"))?;
