@@ -301,7 +301,12 @@ fn component_sections(file: &[u8]) -> Result<&[u8], Error> {
         [0x7f, b'E', b'L', b'F', ..] => "a native or precompiled file",
         [] => "empty",
         _ if file.trim_ascii_start().starts_with(b"(") => "WebAssembly text",
-        _ => "something else",
+        _ => {
+            return Err(Error::new(
+                Code::NotComponent,
+                "the file is not a WebAssembly component, nor anything like it",
+            ));
+        }
     };
     Err(Error::new(Code::NotComponent, format!("the file is not a WebAssembly component: it is {what}")))
 }

@@ -3,6 +3,8 @@
 
 mod inspect;
 mod report;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::io::Write as _;

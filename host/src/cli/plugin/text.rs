@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use arcana_signing::Code;
+
 use super::report::{MethodReport, Report, SignatureReport};
 
 /// The whole text.
@@ -9,10 +11,12 @@ pub(super) fn render(report: &Report) -> String {
     let mut out = String::new();
     let mut head = vec![
         ("file".to_owned(), format!("{} ({} bytes)", report.file, report.bytes)),
-        ("digest".to_owned(), report.digest.clone().unwrap_or_else(|| "none: it is not signed".into())),
+        ("digest".to_owned(), report.digest.clone().unwrap_or_else(|| "unknown".into())),
     ];
     if report.signatures.is_empty() {
-        head.push(("signed by".into(), "nobody".into()));
+        // A file that is broken further out may well be signed.
+        let unsigned = report.problems.iter().any(|problem| problem.code == Code::Unsigned.as_str());
+        head.push(("signed by".into(), if unsigned { "nobody" } else { "unknown" }.into()));
     }
     for (index, signature) in report.signatures.iter().enumerate() {
         head.push((if index == 0 { "signed by".into() } else { String::new() }, signer(signature)));
@@ -53,7 +57,11 @@ pub(super) fn render(report: &Report) -> String {
         .iter()
         .flat_map(|export| {
             let functions = export.functions.iter().map(|function| {
-                let mark = if function.published { "" } else { "not published" };
+                let mark = match function.published {
+                    true => "",
+                    false if export.name.starts_with("arcana:plugin/") => "called by the host",
+                    false => "not published",
+                };
                 vec![format!("  {}({})", function.name, function.params.join(", ")), mark.to_owned()]
             });
             std::iter::once(vec![export.name.clone()]).chain(functions)
