@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use prometheus::Histogram;
 use uuid::Uuid;
 use wasmtime::component::Resource;
 
 use super::bindings::arcana::host::database::{Error, Host, HostTransaction, Rows, Statement, Uuid as WitUuid, Value};
-use super::{HostFault, View};
+use super::{GrantedStore, HostFault, View};
 use crate::backends::sql;
-use crate::backends::sqlite::{SqliteStore, SqliteTransaction};
+use crate::backends::sqlite::SqliteTransaction;
 use crate::principal::revocation::Pending;
 
 /// What a guest's `transaction` handle stands for.
@@ -17,12 +18,12 @@ pub struct OpenTransaction {
     /// What is revoked when this commits.
     pub(super) revocations: Vec<Pending>,
     store: Arc<str>,
+    statements: Histogram,
 }
 
 impl View<'_> {
-    fn store(&self, name: &str) -> Result<(&Arc<str>, &Arc<SqliteStore>), Error> {
-        let stores = &self.state.grants.stores;
-        stores.iter().find(|(known, _)| **known == *name).map(|(name, store)| (name, store)).ok_or_else(|| {
+    fn store(&self, name: &str) -> Result<&GrantedStore, Error> {
+        self.state.grants.stores.iter().find(|granted| *granted.name == *name).ok_or_else(|| {
             Error::Denied(format!("the store {name:?} was not granted; list it under [capabilities] stores in plugin.toml"))
         })
     }
@@ -34,20 +35,22 @@ impl View<'_> {
 
 impl Host for View<'_> {
     async fn query(&mut self, store: String, sql: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
-        let store = match self.store(&store) {
-            Ok((_, store)) => store,
+        let granted = match self.store(&store) {
+            Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
-        let rows = store.query(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
+        let _timer = granted.statements.start_timer();
+        let rows = granted.store.query(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
         Ok(rows.map(Into::into).map_err(Into::into))
     }
 
     async fn execute(&mut self, store: String, sql: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
-        let store = match self.store(&store) {
-            Ok((_, store)) => store,
+        let granted = match self.store(&store) {
+            Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
-        let changed = store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
+        let _timer = granted.statements.start_timer();
+        let changed = granted.store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
         Ok(changed.map_err(Into::into))
     }
 
@@ -56,8 +59,8 @@ impl Host for View<'_> {
         store: String,
         statements: Vec<Statement>,
     ) -> wasmtime::Result<Result<Vec<u64>, Error>> {
-        let store = match self.store(&store) {
-            Ok((_, store)) => store,
+        let granted = match self.store(&store) {
+            Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
         let statements = statements
@@ -67,25 +70,27 @@ impl Host for View<'_> {
                 params: statement.params.into_iter().map(Into::into).collect(),
             })
             .collect();
-        Ok(store.batch(statements, self.state.call.deadline).await.map_err(Into::into))
+        let _timer = granted.statements.start_timer();
+        Ok(granted.store.batch(statements, self.state.call.deadline).await.map_err(Into::into))
     }
 
     async fn begin(&mut self, store: String) -> wasmtime::Result<Result<Resource<OpenTransaction>, Error>> {
-        let (name, store) = match self.store(&store) {
-            Ok((name, store)) => (name.clone(), store),
+        let granted = match self.store(&store) {
+            Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
         // The second would wait for the first until the deadline.
-        if self.state.transactions.iter().any(|open| Arc::ptr_eq(open, &name)) {
+        if self.state.transactions.iter().any(|open| Arc::ptr_eq(open, &granted.name)) {
             return Ok(Err(Error::Denied("this call has an open transaction on this store already".into())));
         }
-        let transaction = match store.begin(self.state.call.deadline).await {
+        let transaction = match granted.store.begin(self.state.call.deadline).await {
             Ok(transaction) => transaction,
             Err(error) => return Ok(Err(error.into())),
         };
-        let open = OpenTransaction { transaction, revocations: Vec::new(), store: name.clone() };
+        let (store, statements) = (granted.name.clone(), granted.statements.clone());
+        let open = OpenTransaction { transaction, revocations: Vec::new(), store: store.clone(), statements };
         let handle = self.table.push(open)?;
-        self.state.transactions.push(name);
+        self.state.transactions.push(store);
         Ok(Ok(handle))
     }
 }
@@ -98,6 +103,7 @@ impl HostTransaction for View<'_> {
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<Rows, Error>> {
         let open = self.table.get_mut(&this)?;
+        let _timer = open.statements.start_timer();
         let rows = open.transaction.query(&sql, params.into_iter().map(Into::into).collect()).await;
         Ok(rows.map(Into::into).map_err(Into::into))
     }
@@ -109,6 +115,7 @@ impl HostTransaction for View<'_> {
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<u64, Error>> {
         let open = self.table.get_mut(&this)?;
+        let _timer = open.statements.start_timer();
         let changed = open.transaction.execute(&sql, params.into_iter().map(Into::into).collect()).await;
         Ok(changed.map_err(Into::into))
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prometheus::IntCounter;
+use prometheus::{Histogram, IntCounter};
 use wasmtime::component::Linker;
 
 use super::bindings::arcana::host;
@@ -54,12 +54,22 @@ pub enum Setting {
     Texts(Vec<String>),
 }
 
+/// A store that a plugin may use.
+pub struct GrantedStore {
+    /// The name that the plugin knows it by.
+    pub name: Arc<str>,
+    /// The store.
+    pub store: Arc<SqliteStore>,
+    /// The time of its statements.
+    pub statements: Histogram,
+}
+
 /// What one active plugin may use.
 pub struct PluginGrants {
     /// The plugin's id.
     pub plugin: Arc<str>,
     /// Its stores by the names that it knows them by.
-    pub stores: Vec<(Arc<str>, Arc<SqliteStore>)>,
+    pub stores: Vec<GrantedStore>,
     /// Its part of the cache.
     pub cache: Option<Arc<CacheSpace>>,
     /// Its part of `crypto`.

@@ -20,7 +20,7 @@ use wasmtime::component::{HasData, ResourceTable};
 
 pub use cache::HeldLock;
 pub use database::OpenTransaction;
-pub use grants::{CryptoGrants, PluginGrants, Services, Setting, link, missing_grant};
+pub use grants::{CryptoGrants, GrantedStore, PluginGrants, Services, Setting, link, missing_grant};
 pub use log::Output;
 
 use crate::principal::Principal;

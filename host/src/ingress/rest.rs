@@ -34,6 +34,7 @@ pub struct Rest {
     host_routes: axum::Router,
     settings: config::Rest,
     rate_limits: bool,
+    access_log: bool,
 }
 
 impl Rest {
@@ -46,8 +47,15 @@ impl Rest {
         host_routes: axum::Router,
         config: &Config,
     ) -> Self {
-        let (settings, rate_limits) = (config.server.rest.clone(), config.limits.rate_limits);
-        Self { catalog, tokens, metrics, host_routes, settings, rate_limits }
+        Self {
+            catalog,
+            tokens,
+            metrics,
+            host_routes,
+            settings: config.server.rest.clone(),
+            rate_limits: config.limits.rate_limits,
+            access_log: config.observability.log.access,
+        }
     }
 
     /// Answers one request: request id → route → caller → role rule → address limit → body → decode → `self` rule →
@@ -58,6 +66,8 @@ impl Rest {
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         let request_id = request_id(&parts.headers);
         let _in_flight = self.metrics.http_in_flight();
+        // The query is left out: it may hold what a log should not.
+        let line = self.access_log.then(|| (parts.method.clone(), parts.uri.path().to_owned()));
 
         let catalog = self.catalog.load_full();
         let mut response = match catalog.at(parts.uri.path()) {
@@ -82,6 +92,10 @@ impl Rest {
             },
             None => self.host_route(Request::from_parts(parts, body), &request_id, start).await,
         };
+        if let Some((method, path)) = line {
+            tracing::info!(target: "access", %method, path, status = response.status().as_u16(),
+                micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX), %peer, request_id = %request_id, "request");
+        }
         if let Ok(value) = HeaderValue::from_str(request_id.as_str()) {
             response.headers_mut().insert(REQUEST_ID.clone(), value);
         }

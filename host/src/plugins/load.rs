@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::verify::Verified;
 use crate::backends::memory_cache::MemoryCache;
 use crate::backends::sqlite::SqliteStores;
-use crate::capabilities::{self, Call, CryptoGrants, PluginGrants, Services, Setting};
+use crate::capabilities::{self, Call, CryptoGrants, GrantedStore, PluginGrants, Services, Setting};
 use crate::config::{self, Config};
 use crate::contract::{Binding, Contract, FunctionPlan, names};
 use crate::request_id::RequestId;
@@ -135,7 +135,8 @@ impl Loader {
             store.purge_revocations(now_ms, deadline).await.map_err(failed)?;
             let revoked = store.load_revocations(now_ms, deadline).await.map_err(failed)?;
             self.services.tokens.revocations().load(revoked);
-            stores.push((name.as_str().into(), store));
+            let statements = self.metrics.database_statements(store.name());
+            stores.push(GrantedStore { name: name.as_str().into(), store, statements });
         }
         let crypto = capabilities.crypto.as_ref().map(|grant| CryptoGrants {
             hash: grant.hash,

@@ -31,7 +31,7 @@ pub fn shipped(name: &str) -> Vec<u8> {
 
 /// The component of a guest of `host/tests/guests`, as the compiler made it.
 pub fn guest_component(name: &str) -> Vec<u8> {
-    let path = from_env("ARCANA_TEST_GUESTS").join(format!("guest_{name}.wasm"));
+    let path = from_env("ARCANA_TEST_GUESTS").join(format!("{name}.wasm"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
