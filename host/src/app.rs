@@ -1,5 +1,6 @@
 //! The composition: settings → keys, stores, engine → plugins → listener → serve → drain.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,7 +90,8 @@ impl App {
     pub async fn start(config: Config, options: &Options) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let data = options.home.join(&config.app.data_dir);
-        std::fs::create_dir_all(&data).with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
+        // Nobody else's business: password hashes, keys and sessions are in there.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
         let lock = DataLock::take(&data)?;
 
         let keys = HostKeys::open(&data, token_algorithm(&config)).context("the host's keys")?;

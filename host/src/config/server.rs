@@ -38,8 +38,8 @@ pub struct Rest {
     pub max_body: ByteSize,
     /// The longest head of a request.
     pub max_header_bytes: ByteSize,
-    /// The longest a request may take.
-    pub request_timeout: HumanDuration,
+    /// The longest a request's body may take to arrive.
+    pub body_timeout: HumanDuration,
     /// The longest a client may take to send a head, idling before it included.
     pub header_read_timeout: HumanDuration,
     /// The most connections at once.

@@ -192,7 +192,7 @@ impl Rest {
             return Err(Failure::Http(HttpError::UnsupportedMediaType));
         }
         let limited = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
-        match tokio::time::timeout(self.settings.request_timeout.get(), limited.collect()).await {
+        match tokio::time::timeout(self.settings.body_timeout.get(), limited.collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Failure::Http(HttpError::BrokenBody)),
