@@ -84,7 +84,7 @@ fn server(config: &Config, rules: &mut Rules) {
     let rest = &config.server.rest;
     rules.positive(&[
         ("server.rest.max_body", rest.max_body.as_u64()),
-        ("server.rest.request_timeout", rest.request_timeout.as_millis_u64()),
+        ("server.rest.body_timeout", rest.body_timeout.as_millis_u64()),
         ("server.rest.header_read_timeout", rest.header_read_timeout.as_millis_u64()),
         ("server.rest.max_connections", rest.max_connections.into()),
         ("server.rest.max_streams_per_connection", rest.max_streams_per_connection.into()),
