@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// Connections that ask without pause
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=64))]
     connections: u64,
+    /// Measures single calls against bare wasmtime as well, without the network; the rates come first
+    #[arg(long)]
+    calls: bool,
     /// Writes the figures to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -78,8 +81,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(json) = &arguments.json {
         measure.arg("--json").arg(json);
     }
-    let status = measure.status().context("what measures could not be started")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut right = measure.status().context("what measures could not be started")?.success();
+    if arguments.calls {
+        let mut calls = at_root(cargo());
+        calls.args(["bench", "-p", "arcana", "--bench", "call", "--target-dir"]).arg(target_dir());
+        calls.env("ARCANA_BENCH_GUEST", &guest.wasm);
+        right &= calls.status().context("cargo bench could not be started")?.success();
+    }
+    Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The guest as a signed file. With `instances` it is another plugin with routes of its own, so that both can be told apart.
