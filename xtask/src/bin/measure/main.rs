@@ -79,7 +79,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let place = tempfile::tempdir().context("no temporary folder")?;
     let folder = |name: &str| place.path().join(name);
-    let arcana = arguments.dist.join("arcana");
+    // The host has another working folder than this program.
+    let arcana = std::path::absolute(arguments.dist.join("arcana"))?;
     let turn = Duration::from_secs(arguments.seconds);
     let facts = machine::facts(&arguments.lock_file, &arcana)?;
     let shipped = plugins_of(&arguments.dist)?;

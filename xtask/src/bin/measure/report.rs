@@ -203,6 +203,7 @@ impl Report {
     }
 }
 
+/// Millions of bytes, to a hundredth.
 fn mb(bytes: u64) -> f64 {
-    float(bytes / 1024) / 1024.0
+    float(bytes / 10_000) / 100.0
 }
