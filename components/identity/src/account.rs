@@ -99,6 +99,16 @@ pub const fn role_name(role: Role) -> &'static str {
     }
 }
 
+/// How statuses are written in the store and in the log.
+#[must_use]
+pub const fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Active => "active",
+        Status::Inactive => "inactive",
+        Status::Locked => "locked",
+    }
+}
+
 /// A role or a status as a column: roles by rank, so that they compare and sort in SQL; statuses by name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Column<T>(pub T);
@@ -130,23 +140,13 @@ impl FromValue for Column<Status> {
         [Status::Active, Status::Inactive, Status::Locked]
             .into_iter()
             .map(Self)
-            .find(|status| matches!(&value, Value::Text(name) if name == status.name()))
-    }
-}
-
-impl Column<Status> {
-    const fn name(self) -> &'static str {
-        match self.0 {
-            Status::Active => "active",
-            Status::Inactive => "inactive",
-            Status::Locked => "locked",
-        }
+            .find(|status| matches!(&value, Value::Text(name) if name == status_name(status.0)))
     }
 }
 
 impl ToValue for Column<Status> {
     fn to_value(&self) -> Value {
-        self.name().to_value()
+        status_name(self.0).to_value()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who acts, and whom they may act on.
 
+use std::fmt;
+
 use arcana_identity::account::Column;
 use arcana_identity::{Account, Role, STORE, Status, account_columns};
 use arcana_sdk::context::{self, Principal};
@@ -20,6 +22,16 @@ pub(crate) enum Actor {
     System,
     /// An account, with the role that it has now, whatever its token says.
     Account(Uuid, Role),
+}
+
+/// As the log names it.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("host"),
+            Self::Account(id, _) => id.fmt(f),
+        }
+    }
 }
 
 /// The caller as the database knows them now: their token may be older than their last demotion.

@@ -32,7 +32,7 @@ pub(crate) fn create(request: &CreateUserRequest) -> Result<User> {
     actor.may_grant(role)?;
     let account = account::insert(&tx, profile, &hash, role, status, Timestamp::now(), None)?;
     tx.commit()?;
-    log::info!("account made"; account = account.id, role = format!("{role:?}"), by = format!("{actor:?}"));
+    log::info!("account made"; account = account.id, role = account::role_name(role), by = actor);
     Ok(account.into())
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn delete(id: Uuid) -> Result<()> {
     sessions::end_all(&tx, id)?;
     tx.execute("DELETE FROM users WHERE id = ?1", params![id])?;
     tx.commit()?;
-    log::info!("account deleted"; account = id, by = format!("{actor:?}"));
+    log::info!("account deleted"; account = id, by = actor);
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn update_role(id: Uuid, role: Role) -> Result<User> {
     // The tokens out there still say the old role.
     sessions::end_all(&tx, id)?;
     tx.commit()?;
-    log::info!("role changed"; account = id, role = format!("{role:?}"), by = format!("{actor:?}"));
+    log::info!("role changed"; account = id, role = account::role_name(role), by = actor);
     Ok(Account { role, updated_at, ..target }.into())
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn update_status(id: Uuid, status: Status) -> Result<User> {
     tx.execute(set, params![id, Column(status), updated_at])?;
     sessions::end_all(&tx, id)?;
     tx.commit()?;
-    log::info!("status changed"; account = id, status = format!("{status:?}"), by = format!("{actor:?}"));
+    log::info!("status changed"; account = id, status = account::status_name(status), by = actor);
     Ok(Account { status, updated_at, ..target }.into())
 }
 

@@ -43,6 +43,6 @@ pub(crate) fn change(id: Uuid, request: &PasswordChange) -> Result<()> {
     }
     sessions::end_all(&tx, id)?;
     tx.commit()?;
-    log::info!("password changed"; account = id, by = format!("{actor:?}"));
+    log::info!("password changed"; account = id, by = actor);
     Ok(())
 }

@@ -47,7 +47,8 @@ impl Home {
             (None, _) => here,
         };
         let config = self.config.load(&home).map_err(|errors| anyhow::anyhow!("{errors}"))?;
-        let home = std::path::absolute(&home)?;
+        // `absolute` keeps a leading `./` of the second part; paths are shown to people.
+        let home = std::path::absolute(&home)?.components().collect();
         Ok((config, Options { home, development, program }))
     }
 }
@@ -80,7 +81,7 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
 
-    let data = options.home.join(&config.app.data_dir);
+    let data: PathBuf = options.home.join(&config.app.data_dir).components().collect();
     let app = App::start(config, &options).await?;
     let catalog = app.catalog.load_full();
     let routes: usize = catalog.plugins().iter().map(|plugin| plugin.routes.len()).sum();

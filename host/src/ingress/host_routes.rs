@@ -57,7 +57,6 @@ pub struct HostRoutes {
 type Shared = State<Arc<HostRoutes>>;
 
 /// The routes as a router.
-#[must_use]
 pub fn router(routes: HostRoutes) -> Router {
     let mut router = Router::new();
     if routes.metrics.is_some() {

@@ -91,7 +91,7 @@ pub struct Pool {
     limits: PoolLimits,
     live: Arc<LiveInstances>,
     gauge: IntGauge,
-    idle: Mutex<Vec<Box<Warm>>>,
+    idle: Mutex<Vec<Warm>>,
     closed: AtomicBool,
 }
 
@@ -165,20 +165,20 @@ impl Pool {
         Ok(Lease { pool: self.clone(), warm: Some(warm) })
     }
 
-    async fn fresh(&self, call: Call, functions: usize) -> Result<Box<Warm>, LeaseError> {
+    async fn fresh(&self, call: Call, functions: usize) -> Result<Warm, LeaseError> {
         let place = self.live.place().ok_or(LeaseError::Full)?;
         self.gauge.inc();
         let counted = Counted(self.gauge.clone());
         let mut store = new_store(self.pre.engine(), &self.grants, call, self.limits.memory);
         let instance = self.pre.instantiate_async(&mut store).await.map_err(LeaseError::Failed)?;
-        Ok(Box::new(Warm {
+        Ok(Warm {
             store,
             instance,
             functions: vec![None; functions],
             calls: 0,
             _gauge: counted,
             _place: place,
-        }))
+        })
     }
 
     /// Gives up every idle instance, and those at work as they come back.
@@ -198,7 +198,7 @@ impl Pool {
 /// An instance at work. Dropped without [`Self::keep`] it is never used again.
 pub struct Lease {
     pool: Arc<Pool>,
-    warm: Option<Box<Warm>>,
+    warm: Option<Warm>,
 }
 
 impl Lease {
