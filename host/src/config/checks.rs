@@ -125,7 +125,6 @@ fn cors(cors: &Cors, rules: &mut Rules) {
 fn sqlite(sqlite: &Sqlite, rules: &mut Rules) {
     rules.positive(&[
         ("database.sqlite.statement_timeout", sqlite.statement_timeout.as_millis_u64()),
-        ("database.sqlite.transaction_timeout", sqlite.transaction_timeout.as_millis_u64()),
         ("database.sqlite.max_rows", sqlite.max_rows.into()),
         ("database.sqlite.max_result_bytes", sqlite.max_result_bytes.as_u64()),
     ]);

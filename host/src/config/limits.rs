@@ -36,8 +36,6 @@ pub struct Limits {
     pub calls_per_instance: u64,
     /// How often running guests are looked at.
     pub epoch_tick: HumanDuration,
-    /// How long the calls in flight on a replaced version may go on.
-    pub drain_deadline: HumanDuration,
     /// The most lines that one call may log.
     pub log_lines_per_call: u32,
     /// The longest line that a plugin may log.

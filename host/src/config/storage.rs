@@ -29,8 +29,6 @@ pub struct Sqlite {
     pub read_connections: u32,
     /// The longest one statement may run.
     pub statement_timeout: HumanDuration,
-    /// The longest a plugin's transaction may stay open.
-    pub transaction_timeout: HumanDuration,
     /// The most rows one query may answer.
     pub max_rows: u32,
     /// The most bytes one query may answer.
