@@ -48,7 +48,8 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
     if !meta.is_file() {
         return Err(Refusal::new("NOT_A_FILE", 422, "it is no regular file"));
     }
-    let too_large = || Refusal::new("TOO_LARGE", 413, format!("it is larger than {max} bytes (plugins.max_file_bytes)"));
+    let too_large =
+        || Refusal::new("TOO_LARGE", 413, format!("it is larger than {max} bytes (plugins.max_file_bytes)"));
     if meta.size() > max {
         return Err(too_large());
     }
@@ -65,6 +66,12 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
 #[must_use]
 pub fn kept(dir: &Path, digest: &Digest) -> PathBuf {
     dir.join(format!("{}.wasm", hex::encode(digest.0)))
+}
+
+/// Whether these bytes, which have this digest, are kept already.
+#[must_use]
+pub fn is_kept(dir: &Path, digest: &Digest, bytes: &[u8]) -> bool {
+    read(&kept(dir, digest), bytes.len() as u64).is_ok_and(|kept| kept == bytes)
 }
 
 /// Keeps a verified file under its digest, so that it is there whole or not at all.
@@ -109,7 +116,9 @@ mod tests {
     fn a_kept_file_is_found_under_its_digest() {
         let dir = tempfile::tempdir().unwrap();
         let digest = Digest([7; 32]);
+        assert!(!is_kept(dir.path(), &digest, b"abc"));
         keep(dir.path(), &digest, b"abc").unwrap();
+        assert!(is_kept(dir.path(), &digest, b"abc") && !is_kept(dir.path(), &digest, b"abd"));
         assert_eq!(read(&kept(dir.path(), &digest), 10).unwrap(), b"abc");
     }
 }

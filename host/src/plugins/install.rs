@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use arcana_signing::sequence::{self, Step};
-use arcana_signing::{Purpose, TrustPolicy, envelope};
+use arcana_signing::{Code, Purpose, TrustPolicy, envelope};
 use futures_util::future::join_all;
 
 use super::files;
@@ -95,7 +95,9 @@ impl Plugins {
         for path in paths {
             let what = path.display().to_string();
             match self.offer(&path, &installed).await {
-                Ok((verified, step)) => newest(&mut candidates, Candidate { what, verified, step }),
+                Ok((verified, step)) => {
+                    failed.extend(newest(&mut candidates, Candidate { what, verified, step }));
+                }
                 Err(refusal) => failed.push(Failed { what, refusal }),
             }
         }
@@ -117,16 +119,26 @@ impl Plugins {
             }
         }
 
+        // What runs already comes before its own next version, and that before anything new: nobody takes another's place.
+        candidates.sort_by_key(|candidate| {
+            let id = candidate.verified.manifest.plugin.id.as_str();
+            (candidate.step == Step::Install, !installed.iter().any(|known| known.id == id))
+        });
         let mut active: Vec<Arc<ActivePlugin>> = Vec::new();
-        for (what, outcome) in join_all(candidates.into_iter().map(|c| self.activate(c, &installed))).await {
-            let (plugin, trouble) = outcome;
-            failed.extend(trouble.map(|refusal| Failed { what: what.clone(), refusal }));
-            let Some(plugin) = plugin else { continue };
-            active.push(plugin);
-            // The later of two that want the same is refused; the earlier goes on.
-            if let Err(conflict) = Catalog::build(active.clone()) {
-                active.pop();
-                failed.push(Failed { what, refusal: Refusal::new("CONFLICT", 409, conflict) });
+        let loaded = join_all(candidates.iter().map(|candidate| self.loader.load(&candidate.verified))).await;
+        for (candidate, loaded) in candidates.iter().zip(loaded) {
+            let refusal = match loaded {
+                Ok(plugin) => self.take(candidate, plugin, &mut active).await.err(),
+                Err(refusal) => Some(refusal),
+            };
+            let Some(refusal) = refusal else { continue };
+            failed.push(Failed { what: candidate.what.clone(), refusal });
+            // A new version that does not start leaves the installed one in its place.
+            let id = candidate.verified.manifest.plugin.id.as_str();
+            if let Some(known) = installed.iter().find(|known| known.id == id && candidate.step == Step::Install)
+                && let Err(refusal) = self.go_on(known, &mut active).await
+            {
+                failed.push(Failed { what: id.to_owned(), refusal });
             }
         }
         let catalog = Catalog::build(active).map_err(Refusal::host)?;
@@ -160,34 +172,49 @@ impl Plugins {
         Ok(verified)
     }
 
-    /// Loads a candidate; a new version that does not start leaves the installed one in its place.
-    async fn activate(
+    /// Puts a loaded plugin beside the active ones, and records it where it is news.
+    async fn take(
         &self,
-        candidate: Candidate,
-        installed: &[Installed],
-    ) -> (String, (Option<Arc<ActivePlugin>>, Option<Refusal>)) {
-        let Candidate { what, verified, step } = candidate;
+        candidate: &Candidate,
+        plugin: Arc<ActivePlugin>,
+        active: &mut Vec<Arc<ActivePlugin>>,
+    ) -> Result<(), Refusal> {
+        let Candidate { verified, step, .. } = candidate;
         for warning in &verified.warnings {
-            tracing::warn!(plugin = verified.manifest.plugin.id.as_str(), warning, "trust");
+            tracing::warn!(plugin = %plugin.id, warning, "trust");
         }
-        let refusal = match self.load_and_record(&verified, step).await {
-            Ok(plugin) => return (what, (Some(plugin), None)),
-            Err(refusal) => refusal,
+        active.push(plugin.clone());
+        let taken = match Catalog::build(active.clone()) {
+            Ok(_) => self.record(verified, *step).await,
+            Err(conflict) => Err(Refusal::new("CONFLICT", 409, conflict)),
         };
-        let id = verified.manifest.plugin.id.as_str();
-        let before = installed.iter().find(|known| known.id == id && known.digest != verified.digest);
-        let fallback = match before.map(|known| self.keep(known)) {
-            Some(Ok(old)) => self.loader.load(&old).await.ok(),
-            _ => None,
-        };
-        (what, (fallback, Some(refusal)))
+        if let Err(refusal) = taken {
+            active.pop();
+            disable(&plugin).await;
+            return Err(refusal);
+        }
+        tracing::info!(
+            plugin = %plugin.id, version = %plugin.version, seq = plugin.seq, digest = %hex::encode(plugin.digest),
+            signers = plugin.signers.join(", "), routes = plugin.routes.len(),
+            news = *step == Step::Install, "plugin is active"
+        );
+        Ok(())
     }
 
-    async fn load_and_record(&self, verified: &Verified, step: Step) -> Result<Arc<ActivePlugin>, Refusal> {
-        let plugin = self.loader.load(verified).await?;
-        if step == Step::Install {
-            // The file first: the row must never point at what is not there.
+    /// Makes the version active that was installed before.
+    async fn go_on(&self, known: &Installed, active: &mut Vec<Arc<ActivePlugin>>) -> Result<(), Refusal> {
+        let verified = self.keep(known)?;
+        let plugin = self.loader.load(&verified).await?;
+        let candidate = Candidate { what: known.id.clone(), verified, step: Step::Unchanged };
+        self.take(&candidate, plugin, active).await
+    }
+
+    async fn record(&self, verified: &Verified, step: Step) -> Result<(), Refusal> {
+        // The file first: the row must never point at what is not there. One that somebody changed is made good.
+        if !files::is_kept(&self.kept, &verified.digest, &verified.bytes) {
             files::keep(&self.kept, &verified.digest, &verified.bytes).map_err(Refusal::host)?;
+        }
+        if step == Step::Install {
             let manifest = &verified.manifest.plugin;
             let version = manifest.version.to_string();
             self.registry
@@ -195,35 +222,50 @@ impl Plugins {
                 .await
                 .map_err(Refusal::host)?;
         }
-        tracing::info!(
-            plugin = %plugin.id, version = %plugin.version, seq = plugin.seq, digest = %hex::encode(plugin.digest),
-            signers = plugin.signers.join(", "), routes = plugin.routes.len(),
-            news = step == Step::Install, "plugin is active"
-        );
-        Ok(plugin)
+        Ok(())
     }
 
     /// Tells every plugin that it will not be called again.
     pub async fn stop(&self) {
         let catalog = self.catalog.load_full();
         for plugin in catalog.plugins() {
-            let Some(place) = plugin.on_disable else { continue };
-            // What goes wrong is logged where the call ends; the stop goes on.
-            let _ = plugin.runtime.call(place, &[], system_call()).await;
-            plugin.runtime.pool().close();
+            disable(plugin).await;
         }
     }
 }
 
-/// Of two files of one plugin the one with the higher sequence number counts.
-fn newest(candidates: &mut Vec<Candidate>, new: Candidate) {
-    let id = new.verified.manifest.plugin.id.as_str();
-    match candidates.iter_mut().find(|known| known.verified.manifest.plugin.id.as_str() == id) {
-        Some(known) if known.verified.manifest.plugin.seq >= new.verified.manifest.plugin.seq => {
-            tracing::warn!(file = new.what, newer = known.what, "an older file of the same plugin is ignored");
-        }
-        Some(known) => *known = new,
-        None => candidates.push(new),
+async fn disable(plugin: &ActivePlugin) {
+    if let Some(place) = plugin.on_disable {
+        // What goes wrong is logged where the call ends; the stop goes on.
+        let _ = plugin.runtime.call(place, &[], system_call()).await;
     }
+    plugin.runtime.pool().close();
 }
 
+/// Of two files of one plugin the one with the higher sequence number counts; with one number and other content neither does.
+fn newest(candidates: &mut Vec<Candidate>, new: Candidate) -> Vec<Failed> {
+    let plugin = &new.verified.manifest.plugin;
+    let same = |known: &Candidate| known.verified.manifest.plugin.id.as_str() == plugin.id.as_str();
+    let Some(place) = candidates.iter().position(same) else {
+        candidates.push(new);
+        return Vec::new();
+    };
+    let known = &candidates[place];
+    let installed = known.verified.manifest.plugin.seq;
+    if plugin.seq == installed && known.verified.digest != new.verified.digest {
+        let refuse = |what: &str, other: &str| {
+            let message =
+                format!("seq {installed} is that of {other} too, with other content; every release needs a higher seq");
+            Failed { what: what.to_owned(), refusal: Refusal::new(Code::SeqConflict.as_str(), 409, message) }
+        };
+        let both = vec![refuse(&known.what, &new.what), refuse(&new.what, &known.what)];
+        candidates.remove(place);
+        return both;
+    }
+    let (older, newer) = if plugin.seq > installed { (&known.what, &new.what) } else { (&new.what, &known.what) };
+    tracing::warn!(file = older, newer, "another file of the same plugin counts");
+    if plugin.seq > installed {
+        candidates[place] = new;
+    }
+    Vec::new()
+}
