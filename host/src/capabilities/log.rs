@@ -21,6 +21,7 @@ pub(super) struct Sink {
     lines: u32,
     line_bytes: usize,
     dropped: IntCounter,
+    /// The lines that the call may still write, and one more for saying that there are no more.
     left: AtomicU32,
     request: Mutex<RequestId>,
     partial: Mutex<Vec<u8>>,
@@ -33,14 +34,14 @@ impl Sink {
             lines: grants.log_lines_per_call,
             line_bytes: grants.log_line_bytes,
             dropped: grants.log_lines_dropped.clone(),
-            left: AtomicU32::new(grants.log_lines_per_call),
+            left: AtomicU32::new(grants.log_lines_per_call.saturating_add(1)),
             request: Mutex::new(request),
             partial: Mutex::default(),
         }
     }
 
     pub(super) fn start_call(&self, request: RequestId) {
-        self.left.store(self.lines, Ordering::Relaxed);
+        self.left.store(self.lines.saturating_add(1), Ordering::Relaxed);
         *self.request.lock() = request;
     }
 
