@@ -43,13 +43,16 @@ impl Service<Request<Incoming>> for FrontEnd {
 
 /// Serves the front end on this listener until `stop`.
 pub async fn serve(listener: TcpListener, settings: config::Rest, rest: Arc<Rest>, stop: CancellationToken) {
+    let metrics = rest.metrics().clone();
     let front = FrontEnd(rest);
     // Four types instead of one boxed service: what is off costs nothing.
     match (cors(&settings.cors), settings.compression) {
-        (None, false) => listener::serve(listener, settings, front, stop).await,
-        (Some(cors), false) => listener::serve(listener, settings, cors.layer(front), stop).await,
-        (None, true) => listener::serve(listener, settings, compression().layer(front), stop).await,
-        (Some(cors), true) => listener::serve(listener, settings, cors.layer(compression().layer(front)), stop).await,
+        (None, false) => listener::serve(listener, settings, metrics, front, stop).await,
+        (Some(cors), false) => listener::serve(listener, settings, metrics, cors.layer(front), stop).await,
+        (None, true) => listener::serve(listener, settings, metrics, compression().layer(front), stop).await,
+        (Some(cors), true) => {
+            listener::serve(listener, settings, metrics, cors.layer(compression().layer(front)), stop).await;
+        }
     }
 }
 

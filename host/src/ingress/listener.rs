@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -17,6 +19,7 @@ use tower::Service;
 
 use super::layers::Peer;
 use crate::config::Rest;
+use crate::telemetry::metrics::Metrics;
 
 /// Binds, so that a taken port is known before anything else is done.
 ///
@@ -29,8 +32,13 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until `stop`, then lets requests in flight finish within the drain time. `service` is cloned for each request.
-pub async fn serve<S, B>(listener: TcpListener, settings: Rest, service: S, stop: CancellationToken)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    settings: Rest,
+    metrics: Arc<Metrics>,
+    service: S,
+    stop: CancellationToken,
+) where
     S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -61,19 +69,33 @@ where
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &metrics) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
         let service = service.clone();
+        let spoken = Arc::new(AtomicBool::new(false));
+        let heard = spoken.clone();
         let answer = service_fn(move |mut request: http::Request<Incoming>| {
+            heard.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(Peer(peer));
             service.clone().call(request)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
         let connection = graceful.watch(connection);
+        let (metrics, patience) = (metrics.clone(), settings.header_read_timeout.get());
         tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            // hyper's own timer starts when it knows the version: somebody who says nothing would stay for ever.
+            let ended = match tokio::time::timeout(patience, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_) if spoken.load(Ordering::Relaxed) => connection.await,
+                Err(_) => Ok(()),
+            };
             // A client that breaks off is none of our faults and no line in the log.
-            if let Err(error) = connection.await {
+            if let Err(error) = ended {
+                if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+                    metrics.limit_rejected("header");
+                }
                 tracing::trace!(%peer, %error, "connection ended");
             }
             drop(place);
@@ -88,8 +110,15 @@ where
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    metrics: &Metrics,
 ) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.ok()?;
+    let place = match places.clone().try_acquire_owned() {
+        Ok(place) => place,
+        Err(_) => {
+            metrics.limit_rejected("connections");
+            places.clone().acquire_owned().await.ok()?
+        }
+    };
     match listener.accept().await {
         Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);

@@ -58,6 +58,12 @@ impl Rest {
         }
     }
 
+    /// The metrics that requests are counted in.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Answers one request: request id → route → caller → role rule → address limit → body → decode → `self` rule →
     /// name limits → component → encode.
     pub async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
@@ -196,7 +202,10 @@ impl Rest {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Failure::Http(HttpError::BrokenBody)),
-            Err(_) => Err(Failure::Http(HttpError::RequestTimeout)),
+            Err(_) => {
+                self.metrics.limit_rejected("body_time");
+                Err(Failure::Http(HttpError::RequestTimeout))
+            }
         }
     }
 
