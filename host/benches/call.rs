@@ -169,7 +169,7 @@ impl Guest {
         let live = LiveInstances::new(usize::try_from(config.limits.max_instances)?);
         let id: Arc<str> = "test/echo".into();
         let pre = linker.instantiate_pre(&self.component)?;
-        let pool = Pool::new(pre, grants.clone(), limits, live, metrics.plugin_instances(&id));
+        let pool = Pool::new(pre, grants.clone(), limits, live, metrics.plugin_pool(&id));
         let function = Function {
             name: FUNCTION.into(),
             export: self.export,

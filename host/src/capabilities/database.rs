@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prometheus::Histogram;
 use uuid::Uuid;
 use wasmtime::component::Resource;
 
@@ -11,6 +10,7 @@ use super::{GrantedStore, HostFault, View};
 use crate::backends::sql;
 use crate::backends::sqlite::SqliteTransaction;
 use crate::principal::revocation::Pending;
+use crate::telemetry::metrics::StoreMetrics;
 
 /// What a guest's `transaction` handle stands for.
 pub struct OpenTransaction {
@@ -18,7 +18,7 @@ pub struct OpenTransaction {
     /// What is revoked when this commits.
     pub(super) revocations: Vec<Pending>,
     store: Arc<str>,
-    statements: Histogram,
+    metrics: StoreMetrics,
 }
 
 impl View<'_> {
@@ -33,15 +33,24 @@ impl View<'_> {
     }
 }
 
+/// Counts an answer that was larger than the settings allow.
+fn refused(error: &sql::SqlError, metrics: &StoreMetrics) {
+    match error {
+        sql::SqlError::TooManyRows(_) => metrics.rows_full.inc(),
+        sql::SqlError::TooLarge(_) => metrics.result_full.inc(),
+        _ => {}
+    }
+}
+
 impl Host for View<'_> {
     async fn query(&mut self, store: String, sql: String, params: Vec<Value>) -> wasmtime::Result<Result<Rows, Error>> {
         let granted = match self.store(&store) {
             Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
-        let _timer = granted.statements.start_timer();
+        let _timer = granted.metrics.statements.start_timer();
         let rows = granted.store.query(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
-        Ok(rows.map(Into::into).map_err(Into::into))
+        Ok(rows.inspect_err(|error| refused(error, &granted.metrics)).map(Into::into).map_err(Into::into))
     }
 
     async fn execute(&mut self, store: String, sql: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
@@ -49,7 +58,7 @@ impl Host for View<'_> {
             Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
-        let _timer = granted.statements.start_timer();
+        let _timer = granted.metrics.statements.start_timer();
         let changed = granted.store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
         Ok(changed.map_err(Into::into))
     }
@@ -70,7 +79,7 @@ impl Host for View<'_> {
                 params: statement.params.into_iter().map(Into::into).collect(),
             })
             .collect();
-        let _timer = granted.statements.start_timer();
+        let _timer = granted.metrics.statements.start_timer();
         Ok(granted.store.batch(statements, self.state.call.deadline).await.map_err(Into::into))
     }
 
@@ -87,8 +96,8 @@ impl Host for View<'_> {
             Ok(transaction) => transaction,
             Err(error) => return Ok(Err(error.into())),
         };
-        let (store, statements) = (granted.name.clone(), granted.statements.clone());
-        let open = OpenTransaction { transaction, revocations: Vec::new(), store: store.clone(), statements };
+        let (store, metrics) = (granted.name.clone(), granted.metrics.clone());
+        let open = OpenTransaction { transaction, revocations: Vec::new(), store: store.clone(), metrics };
         let handle = self.table.push(open)?;
         self.state.transactions.push(store);
         Ok(Ok(handle))
@@ -103,9 +112,9 @@ impl HostTransaction for View<'_> {
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<Rows, Error>> {
         let open = self.table.get_mut(&this)?;
-        let _timer = open.statements.start_timer();
+        let _timer = open.metrics.statements.start_timer();
         let rows = open.transaction.query(&sql, params.into_iter().map(Into::into).collect()).await;
-        Ok(rows.map(Into::into).map_err(Into::into))
+        Ok(rows.inspect_err(|error| refused(error, &open.metrics)).map(Into::into).map_err(Into::into))
     }
 
     async fn execute(
@@ -115,7 +124,7 @@ impl HostTransaction for View<'_> {
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<u64, Error>> {
         let open = self.table.get_mut(&this)?;
-        let _timer = open.statements.start_timer();
+        let _timer = open.metrics.statements.start_timer();
         let changed = open.transaction.execute(&sql, params.into_iter().map(Into::into).collect()).await;
         Ok(changed.map_err(Into::into))
     }

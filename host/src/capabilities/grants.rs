@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::IntCounter;
 use wasmtime::component::Linker;
 
 use super::bindings::arcana::host;
@@ -13,6 +13,7 @@ use crate::backends::sqlite::SqliteStore;
 use crate::principal::keys::PluginKeys;
 use crate::principal::passwords::Passwords;
 use crate::principal::tokens::Tokens;
+use crate::telemetry::metrics::StoreMetrics;
 
 /// What every plugin's capabilities work on.
 pub struct Services {
@@ -60,8 +61,8 @@ pub struct GrantedStore {
     pub name: Arc<str>,
     /// The store.
     pub store: Arc<SqliteStore>,
-    /// The time of its statements.
-    pub statements: Histogram,
+    /// What is counted for it.
+    pub metrics: StoreMetrics,
 }
 
 /// What one active plugin may use.

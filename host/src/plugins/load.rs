@@ -76,8 +76,7 @@ impl Loader {
             .map_err(|error| Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host: {error:#}")))?;
 
         let limits = self.pool_limits(manifest);
-        let gauge = self.metrics.plugin_instances(&id);
-        let pool = Pool::new(pre, grants, limits, self.live.clone(), gauge);
+        let pool = Pool::new(pre, grants, limits, self.live.clone(), self.metrics.plugin_pool(&id));
         let functions = self.functions(&id, manifest, &verified.contract, &component)?;
         let lifecycle = functions.lifecycle;
         let runtime = Arc::new(PluginRuntime::new(
@@ -92,7 +91,7 @@ impl Loader {
         runtime.prove(system_call()).await.map_err(|error| match error {
             CallError::Trap(cause) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {cause}")),
             CallError::Timeout => Refusal::new("START_FAILED", 422, "it does not finish starting"),
-            CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what),
+            CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what.message()),
             CallError::Host(cause) => Refusal::host(cause),
         })?;
         if let Some(place) = lifecycle.on_enable {
@@ -135,8 +134,8 @@ impl Loader {
             store.purge_revocations(now_ms, deadline).await.map_err(failed)?;
             let revoked = store.load_revocations(now_ms, deadline).await.map_err(failed)?;
             self.services.tokens.revocations().load(revoked);
-            let statements = self.metrics.database_statements(store.name());
-            stores.push(GrantedStore { name: name.as_str().into(), store, statements });
+            let metrics = self.metrics.store(store.name());
+            stores.push(GrantedStore { name: name.as_str().into(), store, metrics });
         }
         let crypto = capabilities.crypto.as_ref().map(|grant| CryptoGrants {
             hash: grant.hash,
@@ -383,6 +382,6 @@ async fn on_enable(runtime: &PluginRuntime, place: usize) -> Result<(), Refusal>
         Ok(_) => Ok(()),
         Err(CallError::Trap(cause) | CallError::Host(cause)) => Err(refused(cause)),
         Err(CallError::Timeout) => Err(refused("it took longer than it may".into())),
-        Err(CallError::Overloaded(what)) => Err(refused(what.into())),
+        Err(CallError::Overloaded(what)) => Err(refused(what.message().into())),
     }
 }

@@ -61,7 +61,7 @@ pub struct PluginRuntime {
 #[derive(Debug)]
 pub enum CallError {
     /// Too many calls are running and waiting, or no instance could be had.
-    Overloaded(&'static str),
+    Overloaded(Overload),
     /// The time was over.
     Timeout,
     /// The guest trapped. The text is for the log.
@@ -70,13 +70,39 @@ pub enum CallError {
     Host(String),
 }
 
+/// What there was too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// The queue of the plugin is full.
+    Queue,
+    /// The wait for a turn was too long.
+    Concurrency,
+    /// Every instance of the host is at work.
+    Instances,
+    /// The plugin is being stopped.
+    Stopping,
+}
+
+impl Overload {
+    /// A sentence for the client.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Queue => "too many calls are waiting for this plugin",
+            Self::Concurrency => "too many calls are running in this plugin",
+            Self::Instances => "every instance of the host is at work",
+            Self::Stopping => "the plugin is being stopped",
+        }
+    }
+}
+
 impl CallError {
     /// What the client is told.
     #[must_use]
     pub fn into_problem(self) -> Problem {
         match self {
             Self::Overloaded(what) => {
-                let mut problem = Problem::new(Kind::Unavailable, what);
+                let mut problem = Problem::new(Kind::Unavailable, what.message());
                 problem.retry_after_ms = Some(1_000);
                 problem
             }
@@ -135,7 +161,7 @@ impl PluginRuntime {
 
     async fn lease(&self, call: Call) -> Result<Lease, CallError> {
         self.pool.lease(call, self.functions.len()).await.map_err(|error| match error {
-            LeaseError::Full => CallError::Overloaded("every instance of the host is at work"),
+            LeaseError::Full => CallError::Overloaded(Overload::Instances),
             LeaseError::Failed(error) => classify(&error, false),
         })
     }
@@ -154,7 +180,13 @@ impl PluginRuntime {
             Ok(_) => record.ok(),
             Err(CallError::Overloaded(limit)) => {
                 record.overloaded();
-                tracing::debug!(plugin = %self.id, function = %function.name, request_id = %request, limit, "refused");
+                match limit {
+                    Overload::Queue => self.metrics.queue_full.inc(),
+                    Overload::Concurrency => self.metrics.concurrency_full.inc(),
+                    Overload::Instances => self.metrics.instances_full.inc(),
+                    Overload::Stopping => {}
+                }
+                tracing::debug!(plugin = %self.id, function = %function.name, request_id = %request, ?limit, "refused");
             }
             Err(CallError::Timeout) => {
                 record.timeout();
@@ -204,7 +236,13 @@ impl PluginRuntime {
                     let [value] = results;
                     Ok(function.has_result.then_some(value))
                 }
-                Err(error) => Err(classify(&error, lease.memory_refused())),
+                Err(error) => {
+                    let memory_refused = lease.memory_refused();
+                    if memory_refused {
+                        self.metrics.memory_full.inc();
+                    }
+                    Err(classify(&error, memory_refused))
+                }
             }
         };
         // The epoch stops a guest that computes; this stops one that waits in the host.
@@ -216,16 +254,16 @@ impl PluginRuntime {
         if let Ok(permit) = semaphore.try_acquire() {
             return Ok(permit);
         }
-        let _place = Waiting::enter(&self.waiting, self.limits.max_queue)
-            .ok_or(CallError::Overloaded("too many calls are waiting for this plugin"))?;
+        let _place =
+            Waiting::enter(&self.waiting, self.limits.max_queue).ok_or(CallError::Overloaded(Overload::Queue))?;
         let start = Instant::now();
         let until = deadline.min(start + self.limits.queue_wait);
         let permit = timeout_at(until.into(), semaphore.acquire()).await;
         self.metrics.queue_wait.observe(start.elapsed().as_secs_f64());
         match permit {
             Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(CallError::Overloaded("the plugin is being stopped")),
-            Err(_) => Err(CallError::Overloaded("too many calls are running in this plugin")),
+            Ok(Err(_)) => Err(CallError::Overloaded(Overload::Stopping)),
+            Err(_) => Err(CallError::Overloaded(Overload::Concurrency)),
         }
     }
 }

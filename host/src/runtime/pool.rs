@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func, Instance as ComponentInstance, InstancePre};
 
-use super::state::{HostState, new_store};
+use super::state::{HostState, MemoryLimit, new_store};
 use crate::capabilities::{Call, PluginGrants};
+use crate::telemetry::metrics::{Gauged, PoolMetrics};
 
 /// When instances of a plugin retire, and what they may use.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ pub struct Pool {
     grants: Arc<PluginGrants>,
     limits: PoolLimits,
     live: Arc<LiveInstances>,
-    gauge: IntGauge,
+    metrics: PoolMetrics,
     idle: Mutex<Vec<Warm>>,
     closed: AtomicBool,
 }
@@ -101,7 +101,7 @@ struct Warm {
     instance: ComponentInstance,
     functions: Vec<Option<Func>>,
     calls: u64,
-    _gauge: Counted,
+    _counted: Gauged,
     _place: Place,
 }
 
@@ -114,14 +114,6 @@ pub enum LeaseError {
     Failed(wasmtime::Error),
 }
 
-struct Counted(IntGauge);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
 impl Pool {
     /// An empty pool, known to `live` so that its idle instances can give way.
     #[must_use]
@@ -130,14 +122,14 @@ impl Pool {
         grants: Arc<PluginGrants>,
         limits: PoolLimits,
         live: Arc<LiveInstances>,
-        gauge: IntGauge,
+        metrics: PoolMetrics,
     ) -> Arc<Self> {
         let pool = Arc::new(Self {
             pre,
             grants,
             limits,
             live,
-            gauge,
+            metrics,
             idle: Mutex::default(),
             closed: AtomicBool::new(false),
         });
@@ -167,18 +159,11 @@ impl Pool {
 
     async fn fresh(&self, call: Call, functions: usize) -> Result<Warm, LeaseError> {
         let place = self.live.place().ok_or(LeaseError::Full)?;
-        self.gauge.inc();
-        let counted = Counted(self.gauge.clone());
-        let mut store = new_store(self.pre.engine(), &self.grants, call, self.limits.memory);
+        let counted = Gauged::new(&self.metrics.instances, 1);
+        let memory = MemoryLimit::new(self.limits.memory, &self.metrics.memory);
+        let mut store = new_store(self.pre.engine(), &self.grants, call, memory);
         let instance = self.pre.instantiate_async(&mut store).await.map_err(LeaseError::Failed)?;
-        Ok(Warm {
-            store,
-            instance,
-            functions: vec![None; functions],
-            calls: 0,
-            _gauge: counted,
-            _place: place,
-        })
+        Ok(Warm { store, instance, functions: vec![None; functions], calls: 0, _counted: counted, _place: place })
     }
 
     /// Gives up every idle instance, and those at work as they come back.
@@ -242,7 +227,7 @@ impl Lease {
         let limits = &self.pool.limits;
         let state = warm.store.data_mut();
         let retire = warm.calls >= limits.calls_per_instance
-            || state.memory.used > limits.watermark
+            || state.memory.used() > limits.watermark
             || !state.capabilities.end_call()
             || self.pool.closed.load(Ordering::Acquire);
         if retire {

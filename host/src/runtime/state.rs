@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use prometheus::IntGauge;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::capabilities::{self, Call, PluginGrants};
+use crate::telemetry::metrics::Gauged;
 
 /// Most handles that one instance may hold open at once.
 const MAX_HANDLES: usize = 1_000;
@@ -25,7 +27,12 @@ pub struct HostState {
 pub struct DeadlineReached;
 
 /// A store for one instance with everything a guest could grow bounded.
-pub(super) fn new_store(engine: &Engine, grants: &Arc<PluginGrants>, call: Call, max_memory: usize) -> Store<HostState> {
+pub(super) fn new_store(
+    engine: &Engine,
+    grants: &Arc<PluginGrants>,
+    call: Call,
+    memory: MemoryLimit,
+) -> Store<HostState> {
     let capabilities = capabilities::State::new(grants.clone(), call);
     let output = capabilities.output();
     // The base set is always there and gives nothing: no arguments, no environment, no folders; names are not
@@ -39,7 +46,6 @@ pub(super) fn new_store(engine: &Engine, grants: &Arc<PluginGrants>, call: Call,
         .build();
     let mut table = ResourceTable::new();
     table.set_max_capacity(MAX_HANDLES);
-    let memory = MemoryLimit { max: max_memory, used: 0, refused: false };
     let mut store = Store::new(engine, HostState { capabilities, table, wasi, memory });
     store.limiter(|state| &mut state.memory);
     store.epoch_deadline_callback(|store| {
@@ -69,19 +75,31 @@ impl WasiView for HostState {
 pub(super) struct MemoryLimit {
     max: usize,
     /// Bytes of linear memory in use. Memories never shrink.
-    pub(super) used: usize,
+    used: Gauged,
     /// Whether the guest asked for more than it may have.
     pub(super) refused: bool,
 }
 
+impl MemoryLimit {
+    /// At most `max` bytes, shown in the gauge.
+    pub(super) fn new(max: usize, gauge: &IntGauge) -> Self {
+        Self { max, used: Gauged::new(gauge, 0), refused: false }
+    }
+
+    /// Bytes of linear memory in use.
+    pub(super) fn used(&self) -> usize {
+        usize::try_from(self.used.get()).unwrap_or(usize::MAX)
+    }
+}
+
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
+        let used = self.used().saturating_add(desired.saturating_sub(current));
         if used > self.max || maximum.is_some_and(|max| desired > max) {
             self.refused = true;
             return Ok(false);
         }
-        self.used = used;
+        self.used.set(i64::try_from(used)?);
         Ok(true)
     }
 

@@ -26,6 +26,21 @@ const CALL_SECONDS: &[f64] =
 /// The `route` of requests that no plugin answers: the host's own routes, and what is no route.
 const UNROUTED: &str = "(host)";
 
+/// The limits that turn something away, as `arcana_limit_rejections_total` names them.
+const LIMITS: [&str; 11] = [
+    "rate",
+    "body",
+    "body_time",
+    "header",
+    "connections",
+    "queue",
+    "concurrency",
+    "instances",
+    "memory",
+    "rows",
+    "result_bytes",
+];
+
 /// Makes a struct of families, each registered with its comment as the help text.
 macro_rules! families {
     ($(
@@ -59,7 +74,7 @@ families! {
     http_duration: HistogramVec = "arcana_http_request_duration_seconds" ["method", "route"] in REQUEST_SECONDS;
     /// HTTP requests that are being answered.
     http_in_flight: IntGauge = "arcana_http_requests_in_flight" [];
-    /// Requests, calls and uploads that were turned away by a limit.
+    /// Requests, calls, queries and uploads that a limit turned away; of connections those that had to wait.
     limit_rejections: IntCounterVec = "arcana_limit_rejections_total" ["limit"];
     /// Calls into plugins by how they ended; an error that the function itself answered is ok.
     plugin_calls: IntCounterVec = "arcana_plugin_calls_total" ["plugin", "function", "outcome"];
@@ -69,6 +84,8 @@ families! {
     plugin_traps: IntCounterVec = "arcana_plugin_traps_total" ["plugin"];
     /// Live instances.
     plugin_instances: IntGaugeVec = "arcana_plugin_instances" ["plugin"];
+    /// Linear memory of the live instances in bytes.
+    plugin_memory: IntGaugeVec = "arcana_plugin_memory_bytes" ["plugin"];
     /// Time that calls waited for a turn; calls that did not have to are not counted.
     plugin_queue_wait: HistogramVec = "arcana_plugin_queue_wait_seconds" ["plugin"] in CALL_SECONDS;
     /// Log lines of plugins that were dropped because the call had used up its limit.
@@ -139,6 +156,11 @@ impl Metrics {
         process::register(&registry)?;
         let families = Families::register(&registry)?;
         let unrouted = families.route("", UNROUTED);
+        // There from the first request on: an alert on a series that is not there yet never fires.
+        unrouted.prepare(http::StatusCode::OK);
+        for limit in LIMITS {
+            families.limit_rejections.with_label_values(&[limit]);
+        }
         Ok(Self { registry, families, unrouted })
     }
 
@@ -182,7 +204,7 @@ impl Metrics {
 
     /// Counts something that a limit turned away; `limit` is one of a few fixed names.
     pub fn limit_rejected(&self, limit: &'static str) {
-        self.families.limit_rejections.with_label_values(&[limit]).inc();
+        self.families.limit(limit).inc();
     }
 
     /// What is counted for a plugin.
@@ -191,13 +213,20 @@ impl Metrics {
         PluginMetrics {
             traps: self.families.plugin_traps.with_label_values(&[id]),
             queue_wait: self.families.plugin_queue_wait.with_label_values(&[id]),
+            queue_full: self.families.limit("queue"),
+            concurrency_full: self.families.limit("concurrency"),
+            instances_full: self.families.limit("instances"),
+            memory_full: self.families.limit("memory"),
         }
     }
 
-    /// The number of live instances of a plugin.
+    /// What is shown of a plugin's instances.
     #[must_use]
-    pub fn plugin_instances(&self, id: &str) -> IntGauge {
-        self.families.plugin_instances.with_label_values(&[id])
+    pub fn plugin_pool(&self, id: &str) -> PoolMetrics {
+        PoolMetrics {
+            instances: self.families.plugin_instances.with_label_values(&[id]),
+            memory: self.families.plugin_memory.with_label_values(&[id]),
+        }
     }
 
     /// Log lines of a plugin that were dropped.
@@ -215,14 +244,22 @@ impl Metrics {
         }
     }
 
-    /// The time of statements on a store, in seconds.
+    /// What is counted for a store.
     #[must_use]
-    pub fn database_statements(&self, store: &str) -> Histogram {
-        self.families.database_duration.with_label_values(&[store])
+    pub fn store(&self, store: &str) -> StoreMetrics {
+        StoreMetrics {
+            statements: self.families.database_duration.with_label_values(&[store]),
+            rows_full: self.families.limit("rows"),
+            result_full: self.families.limit("result_bytes"),
+        }
     }
 }
 
 impl Families {
+    fn limit(&self, limit: &'static str) -> IntCounter {
+        self.limit_rejections.with_label_values(&[limit])
+    }
+
     fn route(&self, method: &str, template: &str) -> RouteMetrics {
         RouteMetrics {
             requests: self.http_requests.clone(),
@@ -266,6 +303,12 @@ impl RouteMetrics {
         }
     }
 
+    fn prepare(&self, status: http::StatusCode) {
+        if let Some(at) = USUAL.iter().position(|usual| *usual == status.as_u16()) {
+            self.by_status[at].get_or_init(|| self.counter(status));
+        }
+    }
+
     fn counter(&self, status: http::StatusCode) -> IntCounter {
         self.requests.with_label_values(&[self.method.as_str(), self.template.as_str(), status.as_str()])
     }
@@ -278,6 +321,67 @@ pub struct PluginMetrics {
     pub traps: IntCounter,
     /// The wait for a turn, in seconds.
     pub queue_wait: Histogram,
+    /// Calls that were turned away because the queue was full.
+    pub queue_full: IntCounter,
+    /// Calls that were turned away because their turn did not come in time.
+    pub concurrency_full: IntCounter,
+    /// Calls that were turned away because every instance of the host was at work.
+    pub instances_full: IntCounter,
+    /// Calls that ended because they were refused memory.
+    pub memory_full: IntCounter,
+}
+
+/// What is shown of a plugin's instances.
+#[derive(Clone)]
+pub struct PoolMetrics {
+    /// How many are alive.
+    pub instances: IntGauge,
+    /// Their linear memory in bytes.
+    pub memory: IntGauge,
+}
+
+/// What is counted for a store.
+#[derive(Clone)]
+pub struct StoreMetrics {
+    /// The time of statements, in seconds.
+    pub statements: Histogram,
+    /// Queries with more rows than are allowed.
+    pub rows_full: IntCounter,
+    /// Queries with more bytes than are allowed.
+    pub result_full: IntCounter,
+}
+
+/// A share of a gauge, taken out of it when dropped.
+pub struct Gauged {
+    gauge: IntGauge,
+    share: i64,
+}
+
+impl Gauged {
+    /// Adds a share.
+    #[must_use]
+    pub fn new(gauge: &IntGauge, share: i64) -> Self {
+        gauge.add(share);
+        Self { gauge: gauge.clone(), share }
+    }
+
+    /// The share.
+    #[must_use]
+    pub const fn get(&self) -> i64 {
+        self.share
+    }
+
+    /// Changes the share.
+    pub fn set(&mut self, share: i64) {
+        self.gauge.add(share.saturating_sub(self.share));
+        self.share = share;
+    }
+}
+
+impl Drop for Gauged {
+    fn drop(&mut self) {
+        self.gauge.sub(self.share);
+    }
 }
 
 /// How calls end, in the order of `CallMetrics::outcomes`.
