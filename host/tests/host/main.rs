@@ -3,8 +3,12 @@
 #![expect(unreachable_pub, reason = "one crate: `pub` in the support module is for its sisters")]
 
 mod architecture;
+mod chaos;
+mod cli;
+mod config;
 mod install;
 mod load;
 mod small;
 mod smoke;
 mod support;
+mod trust;

@@ -56,6 +56,43 @@ pub fn guest(name: &str) -> Vec<u8> {
     guest_with(name, &guest_manifest(name))
 }
 
+/// The chaos guest under another name of five letters (its interface, its id and its routes), so that several can be active.
+pub fn chaos_as(name: &str, manifest: &str) -> Vec<u8> {
+    let (old, new) = (&b"test:chaos/"[..], format!("test:{name}/").into_bytes());
+    assert_eq!(old.len(), new.len(), "the lengths in the component would not be right");
+    let mut component = guest_component("chaos");
+    let found: Vec<usize> = (0..component.len() - old.len()).filter(|at| component[*at..].starts_with(old)).collect();
+    for at in found {
+        component[at..at + old.len()].copy_from_slice(&new);
+    }
+    let manifest = manifest.replace("test/chaos", &format!("test/{name}"));
+    let packed = arcana::plugins::pack::pack(&component, &manifest, &[], &guest_dir("chaos")).unwrap();
+    envelope::sign(&packed, &[&KEY]).unwrap()
+}
+
+/// The manifest of the chaos guest with other `[limits]`.
+pub fn chaos_limits(limits: &str) -> String {
+    let manifest = guest_manifest("chaos");
+    let (methods, _) = manifest.split_once("[limits]").unwrap();
+    format!("{methods}[limits]\n{limits}\n")
+}
+
+/// The same with more keys in one of its methods.
+pub fn with_method(manifest: &str, call: &str, keys: &str) -> String {
+    let entry = format!("call = \"{call}\"\n");
+    assert!(manifest.contains(&entry), "no method {call}");
+    manifest.replace(&entry, &format!("{entry}{keys}\n"))
+}
+
+/// Waits until it is so; a hang guard ends the wait.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < end, "it never came to this: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// What a host is started with.
 pub struct Setup {
     home: TempDir,
@@ -95,6 +132,15 @@ impl Setup {
     pub fn config(self, toml: &str) -> Self {
         std::fs::write(self.path("config/local.toml"), toml).unwrap();
         self
+    }
+
+    /// Adds to `config/local.toml`, whose settings so far are those of [`Self::new`].
+    pub fn settings(self, toml: &str) -> Self {
+        let file = self.path("config/local.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut table: toml::Table = text.parse().unwrap();
+        merge(&mut table, toml.parse().unwrap());
+        self.config(&table.to_string())
     }
 
     /// Sets an environment variable of the host.
@@ -160,6 +206,17 @@ impl Setup {
         let printed = host.printed.join("\n");
         host.kill();
         Err(format!("{printed}\n{}", std::fs::read_to_string(&log).unwrap_or_default()))
+    }
+}
+
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(into)), toml::Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
     }
 }
 
@@ -256,6 +313,13 @@ impl Host {
         self.call(Method::POST, path, None, Some(body)).await
     }
 
+    /// What it has logged with this id of a request, without the lines of the plugins themselves.
+    pub fn logged(&self, request_id: &str) -> Vec<String> {
+        let of_request =
+            |line: &&str| line.contains(&format!("request_id={request_id}")) && !line.contains(" plugin: ");
+        self.log().lines().filter(of_request).map(str::to_owned).collect()
+    }
+
     /// The value of a metric whose line begins with `name` (labels included); 0 where there is none.
     pub async fn metric(&self, name: &str) -> f64 {
         let text = self.client.get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap();
@@ -302,7 +366,8 @@ impl Session {
 
 /// The first administrator of a host in development mode: what it printed once.
 pub async fn first_admin(host: &Host) -> Session {
-    let line = host.printed.iter().find(|line| line.starts_with("first administrator:")).expect("no first administrator");
+    let line =
+        host.printed.iter().find(|line| line.starts_with("first administrator:")).expect("no first administrator");
     let words: Vec<&str> = line.split_whitespace().collect();
     let password = words[words.iter().position(|word| *word == "password").unwrap() + 1];
     let (status, answer) = host.login(words[2], password).await;

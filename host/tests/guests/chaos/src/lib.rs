@@ -67,7 +67,6 @@ guest! {
     limits::stop(how: Ending) -> u32;
     limits::large_answer(bytes: u32) -> String;
     limits::leak(bytes: u64) -> u64;
-    sql::prepare() -> Result<()>;
     sql::count_notes(note: String) -> Result<u64>;
     sql::leave_transaction_open(note: String) -> Result<()>;
     sql::hold_transaction_spinning(note: String) -> Result<()>;

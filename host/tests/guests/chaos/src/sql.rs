@@ -8,11 +8,6 @@ use crate::limits;
 
 const OWN: Store = Store::OWN;
 
-pub(crate) fn prepare() -> Result<()> {
-    OWN.execute("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, note TEXT NOT NULL)", params![])?;
-    Ok(())
-}
-
 pub(crate) fn count_notes(note: String) -> Result<u64> {
     let (count,) = OWN.query_one("SELECT COUNT(*) FROM notes WHERE note = ?1", params![note])?;
     Ok(count)
