@@ -112,6 +112,11 @@ impl Plugins {
                 Err(refusal) => failed.push(Failed { what: known.id.clone(), refusal }),
             }
         }
+        // What runs already comes before its own next version, and that before anything new: nobody takes another's place.
+        candidates.sort_by_key(|candidate| {
+            let id = candidate.verified.manifest.plugin.id.as_str();
+            (candidate.step == Step::Install, !installed.iter().any(|known| known.id == id))
+        });
         if candidates.len() > self.max_plugins {
             for extra in candidates.split_off(self.max_plugins) {
                 let message = format!("there are more than {} plugins (limits.max_plugins)", self.max_plugins);
@@ -119,11 +124,6 @@ impl Plugins {
             }
         }
 
-        // What runs already comes before its own next version, and that before anything new: nobody takes another's place.
-        candidates.sort_by_key(|candidate| {
-            let id = candidate.verified.manifest.plugin.id.as_str();
-            (candidate.step == Step::Install, !installed.iter().any(|known| known.id == id))
-        });
         let mut active: Vec<Arc<ActivePlugin>> = Vec::new();
         let loaded = join_all(candidates.iter().map(|candidate| self.loader.load(&candidate.verified))).await;
         for (candidate, loaded) in candidates.iter().zip(loaded) {

@@ -8,8 +8,8 @@ use arcana_signing::envelope;
 use serde_json::{Value, json};
 
 use crate::small::{
-    answer, answering, answering_after, bare_manifest, codes, events, expect, health, json_log, manifest, manifest_of,
-    plugin, refused, signed, stopped,
+    answer, answering, answering_after, bare_manifest, codes, core_module, events, expect, health, json_log, manifest,
+    manifest_of, plugin, refused, signed, stopped,
 };
 use crate::support::{KEY, Setup, guest};
 
@@ -142,8 +142,11 @@ async fn what_was_installed_is_verified_again_at_every_start() {
     let host = stopped(host).start();
     assert_eq!((answer(&host, "/kept").await, codes(&host)), ((200, json!(1)), expect([])));
 
-    // In development the folder is what there is.
-    let host = stopped(host).dev().start();
+    // In development the folder is what there is; but a file that cannot be read takes nothing away.
+    let host = stopped(host).dev().plugin("broken", b"half a file").start();
+    assert_eq!((answer(&host, "/kept").await, codes(&host)), ((200, json!(1)), expect([("broken", "NOT_COMPONENT")])));
+    fs::remove_file(host.path("plugins/broken.wasm")).unwrap();
+    let host = stopped(host).start();
     assert_eq!((answer(&host, "/kept").await.0, answer(&host, "/other").await), (404, (200, json!(2))));
     assert_eq!(health(&host).await, (1, 0));
 }
@@ -211,6 +214,48 @@ async fn a_plugin_that_refuses_to_start_is_left_out() {
     let host = stopped(host).config("[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n").start();
     let (status, answer) = host.post("/test/chaos/random", json!({ "len": 5 })).await;
     assert_eq!((status, answer, codes(&host)), (200, json!(5), expect([])));
+}
+
+/// A guest that does not come back from `on-enable` is stopped; one that answers an error says why, one that is fine serves.
+#[tokio::test]
+async fn on_enable_has_the_time_of_a_call() {
+    let with = |name: &str, body: &str| {
+        let wit = format!(
+            "package test:{name}@1.0.0;\ninterface api {{ answer: func() -> u32; }}\n\
+             world w {{ export arcana:plugin/lifecycle@0.1.0; export api; }}\n\
+             package arcana:plugin@0.1.0 {{ interface lifecycle {{\n\
+             on-enable: func() -> result<_, string>; on-disable: func() -> result<_, string>; }} }}"
+        );
+        let text = format!(
+            r#"(module (memory (export "memory") 1) (data (i32.const 16) "\01\00\00\00\20\00\00\00\09\00\00\00") (data (i32.const 32) "no coffee")
+                 (func (export "arcana:plugin/lifecycle@0.1.0#on-enable") (result i32) {body})
+                 (func (export "arcana:plugin/lifecycle@0.1.0#on-disable") (result i32) i32.const 64)
+                 (func (export "test:{name}/api@1.0.0#answer") (result i32) i32.const 4))"#
+        );
+        signed(&core_module(&wit, &text), &(manifest(name, 1) + "[limits]\ncall_timeout = \"300ms\"\n"))
+    };
+    let host = json_log()
+        .plugin("spins", &with("spins", "(loop (br 0)) unreachable"))
+        .plugin("refuses", &with("refuses", "i32.const 16"))
+        .plugin("serves", &with("serves", "i32.const 64"))
+        .start();
+    assert_eq!(answer(&host, "/serves").await, (200, json!(4)), "{}", host.log());
+    for (name, words) in [("spins", "it took longer than it may"), ("refuses", "on-enable refused: no coffee")] {
+        let (code, reason) = &refused(&host)[name];
+        assert!(code == "ON_ENABLE_FAILED" && reason.contains(words), "{name}: {code}: {reason}");
+        assert_eq!(answer(&host, &format!("/{name}")).await.0, 404);
+    }
+    assert_eq!(health(&host).await, (1, 2));
+}
+
+/// The limit keeps out what is new, not what is installed.
+#[tokio::test]
+async fn one_plugin_too_many_is_not_an_installed_one() {
+    let host = json_log().env("ARCANA_LIMITS__MAX_PLUGINS", "1").plugin("z", &plugin("first", 1, 1)).start();
+    let host = stopped(host).plugin("a", &plugin("second", 1, 2)).start();
+    assert_eq!((answer(&host, "/first").await, answer(&host, "/second").await.0), ((200, json!(1)), 404));
+    let (code, reason) = &refused(&host)["a"];
+    assert!(code == "TOO_MANY_PLUGINS" && reason.contains("limits.max_plugins"), "{code}: {reason}");
 }
 
 /// A plugin with a store of its own, so that its install takes every step there is.

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use arcana_signing::envelope;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::small::{
     self, answer, answering, bare_manifest, codes, core_module, expect, health, json_log, manifest, manifest_of,
-    plugin, refused, signed, stopped,
+    plugin, refused, signed, signed_unseen, stopped,
 };
 use crate::support::{KEY, guest, guest_component};
 
@@ -26,6 +26,11 @@ fn precompiled(component: &[u8]) -> Vec<u8> {
     let (kind, code) = output.stdout.split_first().unwrap();
     assert!(*kind == 0 && code.starts_with(b"\x7fELF"), "no machine code came out");
     code.to_vec()
+}
+
+/// A component that imports an instance with one function.
+fn importing(name: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component (import \"{name}\" (instance (export \"clear\" (func)))))")).unwrap()
 }
 
 #[tokio::test]
@@ -52,6 +57,14 @@ async fn each_bad_file_is_refused_with_words_of_its_own_and_the_others_serve() {
         .plugin("precompiled", &precompiled(&component))
         .plugin("locals", &signed(&small::with_locals(50_000), &bare_manifest("test/locals", 1)))
         .plugin("deep", &signed(&small::nested(9), &bare_manifest("test/deep", 1)))
+        .plugin(
+            "version",
+            &signed(
+                &importing("arcana:host/cache@0.9.0"),
+                &(bare_manifest("test/v", 1) + "[capabilities]\ncache = true\n"),
+            ),
+        )
+        .plugin("stranger", &signed(&importing("wasi:http/outgoing-handler@0.2.6"), &bare_manifest("test/s", 1)))
         .plugin("later", &signed(&answering("later", 1), &manifest("later", 1).replace("\"0.1\"", "\"7\"")))
         .plugin(
             "expired",
@@ -95,12 +108,14 @@ async fn each_bad_file_is_refused_with_words_of_its_own_and_the_others_serve() {
         ("link", "NOT_A_FILE"),
         ("locals", "TOO_MANY_LOCALS"),
         ("precompiled", "NOT_COMPONENT"),
+        ("stranger", "IMPORT_NOT_GRANTED"),
         ("text", "NOT_COMPONENT"),
         ("unsigned", "UNSIGNED"),
+        ("version", "LINK_FAILED"),
     ]);
     assert_eq!(codes(&host), expected);
-    assert_eq!(health(&host).await, (1, 18));
-    assert!(host.printed.contains(&"plugins: 1 active with 1 routes, 18 refused".to_owned()), "{:?}", host.printed);
+    assert_eq!(health(&host).await, (1, 20));
+    assert!(host.printed.contains(&"plugins: 1 active with 1 routes, 20 refused".to_owned()), "{:?}", host.printed);
     // None of it is reachable.
     for path in ["/test/echo/hello/x", "/test/greedy/x", "/unsigned", "/later", "/expired"] {
         assert_eq!(host.get(path).await.0, 404, "{path}");
@@ -113,6 +128,8 @@ async fn each_bad_file_is_refused_with_words_of_its_own_and_the_others_serve() {
         ("flipped", &["changed after it was signed"][..]),
         ("unsigned", &["not signed"]),
         ("greedy", &["arcana:host/cache@0.1.0", "cache = true", "[capabilities]"]),
+        ("stranger", &["wasi:http/outgoing-handler@0.2.6", "does not offer"]),
+        ("version", &["arcana:host/cache@0.9.0"]),
         ("large", &["33554432", "plugins.max_file_bytes"]),
         ("locals", &["2000"]),
         ("link", &["link"]),
@@ -210,4 +227,32 @@ async fn a_compilation_that_takes_too_much_ends_and_the_others_serve() {
     let host = stopped(host).env("ARCANA_LIMITS__COMPILE__TIMEOUT", "10m").start();
     assert_eq!(answer(&host, "/new").await, (200, json!(2)));
     assert_eq!(health(&host).await.0, 2);
+}
+
+/// Types can be hostile too: chains that a recursion would not come back from, and trees that double at every level.
+#[tokio::test]
+async fn types_nested_without_measure_are_refused_and_the_others_serve() {
+    let manifest = |name: &str| manifest(name, 1).replace("api.answer", "api.f").replace("GET", "POST");
+    let chain = |name: &str, count| {
+        signed_unseen(&small::with_types(name, count, |at| format!("(list $t{at})")), &manifest(name))
+    };
+    let tree = |name: &str, count| {
+        signed_unseen(&small::with_types(name, count, |at| format!("(list (tuple $t{at} $t{at}))")), &manifest(name))
+    };
+    let host = json_log()
+        .plugin("fine", &plugin("fine", 1, 3))
+        .plugin("chain-100", &chain("chaina", 100))
+        .plugin("chain-2000", &chain("chainb", 2_000))
+        .plugin("chain-100000", &chain("chainc", 100_000))
+        .plugin("tree-18", &tree("treea", 18))
+        .plugin("tree-60", &tree("treeb", 60))
+        .start();
+    assert_eq!(answer(&host, "/fine").await, (200, json!(3)));
+    let deep = |name: &str| refused(&host)[name].1.contains("too deep");
+    assert!(deep("chain-100") && deep("chain-2000") && deep("chain-100000"), "{:?}", refused(&host));
+    let expected = ["chain-100", "chain-2000", "chain-100000", "tree-60"].map(|name| (name, "CONTRACT"));
+    assert_eq!((codes(&host), health(&host).await), (expect(expected), (2, 4)));
+    // What is within the limits works: the smaller tree is decoded like any other type.
+    let (status, answer) = host.post("/treea", json!({ "a": [] })).await;
+    assert_eq!((status, answer), (204, Value::Null));
 }

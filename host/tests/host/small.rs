@@ -6,8 +6,9 @@ use std::path::Path;
 use arcana_signing::{SecretKey, envelope};
 use serde_json::Value;
 use wasm_encoder::{
-    CodeSection, Component, ConstExpr, ExportKind, ExportSection, Function, FunctionSection, GlobalSection, GlobalType,
-    InstanceSection, Instruction, Module, ModuleArg, ModuleSection, NestedComponentSection, TypeSection, ValType,
+    CodeSection, Component, ComponentSection as _, ConstExpr, CustomSection, ExportKind, ExportSection, Function,
+    FunctionSection, GlobalSection, GlobalType, InstanceSection, Instruction, Module, ModuleArg, ModuleSection,
+    NestedComponentSection, TypeSection, ValType,
 };
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -73,6 +74,15 @@ pub fn signed_by(keys: &[&SecretKey], component: &[u8], manifest: &str) -> Vec<u
 /// Packed and signed by [`KEY`].
 pub fn signed(component: &[u8], manifest: &str) -> Vec<u8> {
     signed_by(&[&KEY], component, manifest)
+}
+
+/// Signed by [`KEY`] without a look at what it is, as a hostile author would do it.
+pub fn signed_unseen(component: &[u8], manifest: &str) -> Vec<u8> {
+    let mut file = envelope::COMPONENT_HEADER.to_vec();
+    let section = CustomSection { name: envelope::MANIFEST_SECTION.into(), data: manifest.as_bytes().into() };
+    section.append_to_component(&mut file);
+    file.extend_from_slice(component.strip_prefix(&envelope::COMPONENT_HEADER).unwrap());
+    envelope::sign(&file, &[&KEY]).unwrap()
 }
 
 /// The whole plugin: `test/<name>` answers this number at `GET /<name>`.
@@ -143,6 +153,27 @@ pub fn laborious() -> Vec<u8> {
     }
     add(&[Instruction::End]);
     functions(&vec![function; 60])
+}
+
+/// A component with a function `f` in `test:<name>/api@1.0.0`, whose parameter `a` has the last of these types. They are
+/// numbered from 0, and 0 is `tuple<u8>`.
+pub fn with_types(name: &str, count: u32, next: impl Fn(u32) -> String) -> Vec<u8> {
+    let types: String = (1..count).map(|at| format!("(type $t{at} {})", next(at - 1))).collect();
+    let text = format!(
+        r#"(component (type $t0 (tuple u8)) {types}
+          (core module $m (memory (export "memory") 1) (func (export "f") (param i32 i32))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0))
+          (core instance $i (instantiate $m))
+          (alias core export $i "memory" (core memory $memory))
+          (alias core export $i "f" (core func $f))
+          (alias core export $i "realloc" (core func $realloc))
+          (type $function (func (param "a" $t{last})))
+          (func $lifted (type $function) (canon lift (core func $f) (memory $memory) (realloc $realloc)))
+          (instance $api (export "f" (func $lifted)))
+          (export "test:{name}/api@1.0.0" (instance $api)))"#,
+        last = count - 1
+    );
+    wat::parse_str(text).unwrap()
 }
 
 /// What was refused at the start, by the file's name without its ending (or by the plugin's id): code and reason. The host
