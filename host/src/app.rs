@@ -218,8 +218,11 @@ fn trust_policy(path: &Path, data: &Path, development: bool) -> anyhow::Result<T
             let key = if key_file.exists() {
                 SecretKey::load(&key_file)?
             } else {
-                let key = SecretKey::generate()?;
-                key.write_new(&key_file)?;
+                // Under its name it is there whole or not at all, also when the host is killed here.
+                let (key, new) = (SecretKey::generate()?, key_file.with_extension("new"));
+                let _ = std::fs::remove_file(&new);
+                key.write_new(&new)?;
+                std::fs::rename(&new, &key_file)?;
                 key
             };
             tracing::warn!(key = %key_file.display(), "there is no trust file; development mode trusts this key");
