@@ -79,8 +79,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     let place = tempfile::tempdir().context("no temporary folder")?;
     let folder = |name: &str| place.path().join(name);
-    // The host has another working folder than this program.
-    let arcana = std::path::absolute(arguments.dist.join("arcana"))?;
+    // A copy of its own: a build that goes on beside the measuring must not replace what is measured.
+    let arcana = folder("arcana");
+    std::fs::copy(arguments.dist.join("arcana"), &arcana).context("the host could not be copied")?;
     let turn = Duration::from_secs(arguments.seconds);
     let facts = machine::facts(&arguments.lock_file, &arcana)?;
     let shipped = plugins_of(&arguments.dist)?;
