@@ -1,7 +1,7 @@
 //! The composition: settings → keys, stores, engine → plugins → listener → serve → drain.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_data
 use crate::capabilities::Services;
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::host_routes::{HostRoutes, Phase, router};
-use crate::ingress::rest::Rest;
 use crate::ingress::layers;
+use crate::ingress::rest::Rest;
 use crate::plugins::install::{Failed, Plugins};
 use crate::plugins::load::Loader;
 use crate::plugins::registry::Registry;
@@ -91,7 +91,11 @@ impl App {
         let config = Arc::new(config);
         let data = options.home.join(&config.app.data_dir);
         // Nobody else's business: password hashes, keys and sessions are in there.
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data).with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&data)
+            .with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
         let lock = DataLock::take(&data)?;
 
         let keys = HostKeys::open(&data, token_algorithm(&config)).context("the host's keys")?;
@@ -127,13 +131,27 @@ impl App {
         };
         let trust = trust_policy(&options.home.join(&config.plugins.trust), &data, options.development)?;
         let registry = Registry::new(host_database);
-        let plugins =
-            Plugins::new(loader, registry, trust, catalog.clone(), data.join("plugins"), options.development);
+        let plugins = Plugins::new(loader, registry, trust, catalog.clone(), data.join("plugins"), options.development);
         let failed = plugins.start(&options.home.join(&config.plugins.dir)).await?;
         for failure in &failed {
-            tracing::error!(plugin = failure.what, code = failure.refusal.code, reason = failure.refusal.message, "plugin refused");
+            tracing::error!(
+                plugin = failure.what,
+                code = failure.refusal.code,
+                reason = failure.refusal.message,
+                "plugin refused"
+            );
         }
-        Ok(Self { config, catalog, failed, development: options.development, tokens, metrics, plugins, stores, _lock: lock })
+        Ok(Self {
+            config,
+            catalog,
+            failed,
+            development: options.development,
+            tokens,
+            metrics,
+            plugins,
+            stores,
+            _lock: lock,
+        })
     }
 
     /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
@@ -147,13 +165,8 @@ impl App {
             development: self.development,
             failed: self.failed.len(),
         });
-        let rest = Rest::new(
-            self.catalog.clone(),
-            self.tokens.clone(),
-            self.metrics.clone(),
-            host_routes,
-            &self.config,
-        );
+        let rest =
+            Rest::new(self.catalog.clone(), self.tokens.clone(), self.metrics.clone(), host_routes, &self.config);
         phase.serving();
         let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
         let draining = {

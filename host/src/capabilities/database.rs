@@ -24,7 +24,9 @@ pub struct OpenTransaction {
 impl View<'_> {
     fn store(&self, name: &str) -> Result<&GrantedStore, Error> {
         self.state.grants.stores.iter().find(|granted| *granted.name == *name).ok_or_else(|| {
-            Error::Denied(format!("the store {name:?} was not granted; list it under [capabilities] stores in plugin.toml"))
+            Error::Denied(format!(
+                "the store {name:?} was not granted; list it under [capabilities] stores in plugin.toml"
+            ))
         })
     }
 
@@ -49,25 +51,28 @@ impl Host for View<'_> {
             Err(error) => return Ok(Err(error)),
         };
         let _timer = granted.metrics.statements.start_timer();
-        let rows = granted.store.query(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
+        let rows =
+            granted.store.query(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
         Ok(rows.inspect_err(|error| refused(error, &granted.metrics)).map(Into::into).map_err(Into::into))
     }
 
-    async fn execute(&mut self, store: String, sql: String, params: Vec<Value>) -> wasmtime::Result<Result<u64, Error>> {
+    async fn execute(
+        &mut self,
+        store: String,
+        sql: String,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Result<u64, Error>> {
         let granted = match self.store(&store) {
             Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),
         };
         let _timer = granted.metrics.statements.start_timer();
-        let changed = granted.store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
+        let changed =
+            granted.store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
         Ok(changed.map_err(Into::into))
     }
 
-    async fn batch(
-        &mut self,
-        store: String,
-        statements: Vec<Statement>,
-    ) -> wasmtime::Result<Result<Vec<u64>, Error>> {
+    async fn batch(&mut self, store: String, statements: Vec<Statement>) -> wasmtime::Result<Result<Vec<u64>, Error>> {
         let granted = match self.store(&store) {
             Ok(granted) => granted,
             Err(error) => return Ok(Err(error)),

@@ -103,7 +103,8 @@ const INTERFACES: [(&str, Option<&str>); 11] = [
 ];
 
 /// The packages of WASI that are always linked and give nothing.
-const WASI_BASE_SET: [&str; 6] = ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+const WASI_BASE_SET: [&str; 6] =
+    ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
 
 /// Why an imported interface cannot be linked, with what to do; none where it was granted, or is no business of this host's
 /// capabilities (the WASI base set).
@@ -119,7 +120,10 @@ pub fn missing_grant(import: &str, granted: impl Fn(&str) -> bool) -> Option<Str
     match INTERFACES.iter().find(|(known, _)| *known == name) {
         None => {
             let offered: Vec<&str> = INTERFACES.iter().map(|(known, _)| *known).collect();
-            Some(format!("it imports {import}, which this host does not offer; arcana:host@0.1.0 has {}", offered.join(", ")))
+            Some(format!(
+                "it imports {import}, which this host does not offer; arcana:host@0.1.0 has {}",
+                offered.join(", ")
+            ))
         }
         Some((_, Some(how))) if !granted(name) => Some(format!(
             "it imports {import}, which its manifest does not ask for; write `{how}` under [capabilities] in plugin.toml, and \

@@ -19,10 +19,12 @@ impl context::Host for View<'_> {
     }
 
     fn get_trace_context(&mut self) -> wasmtime::Result<Option<context::TraceContext>> {
-        Ok(self.state.call.trace.as_ref().map(|trace| context::TraceContext {
-            traceparent: trace.0.clone(),
-            tracestate: trace.1.clone(),
-        }))
+        Ok(self
+            .state
+            .call
+            .trace
+            .as_ref()
+            .map(|trace| context::TraceContext { traceparent: trace.0.clone(), tracestate: trace.1.clone() }))
     }
 
     fn remaining_ms(&mut self) -> wasmtime::Result<u64> {

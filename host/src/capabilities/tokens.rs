@@ -21,9 +21,7 @@ impl token_issuer::Host for View<'_> {
             life_seconds: request.life_seconds,
         });
         match issued {
-            Ok(issued) => {
-                Ok(Ok(token_issuer::IssuedToken { token: issued.token, expires_in: issued.expires_in }))
-            }
+            Ok(issued) => Ok(Ok(token_issuer::IssuedToken { token: issued.token, expires_in: issued.expires_in })),
             Err(IssueError::Invalid(what)) => Ok(Err(token_issuer::Error::Invalid(what.into()))),
             Err(IssueError::Host(cause)) => Err(HostFault(format!("no token could be signed: {cause}")).into()),
         }

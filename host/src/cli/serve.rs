@@ -43,7 +43,9 @@ impl Home {
         let here = PathBuf::from(".");
         let home = match (&self.home, program.parent()) {
             (Some(home), _) => home.clone(),
-            (None, Some(beside)) if !here.join("config").is_dir() && beside.join("config").is_dir() => beside.to_owned(),
+            (None, Some(beside)) if !here.join("config").is_dir() && beside.join("config").is_dir() => {
+                beside.to_owned()
+            }
             (None, _) => here,
         };
         let config = self.config.load(&home).map_err(|errors| anyhow::anyhow!("{errors}"))?;
@@ -90,10 +92,14 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     }
     println!("data folder: {}", data.display());
     println!("plugins: {} active with {routes} routes, {} refused", catalog.plugins().len(), app.failed.len());
-    println!("arcana is serving on http://{address} after {} ms{}", started.elapsed().as_millis(), match development {
-        true => " (development mode)",
-        false => "",
-    });
+    println!(
+        "arcana is serving on http://{address} after {} ms{}",
+        started.elapsed().as_millis(),
+        match development {
+            true => " (development mode)",
+            false => "",
+        }
+    );
     tracing::info!(%address, development, data = %data.display(), "serving");
     app.serve(listener, stop).await;
     tracing::info!("stopped");

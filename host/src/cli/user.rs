@@ -108,9 +108,11 @@ async fn call(
     let catalog = app.catalog.load_full();
     let plugin = catalog.exporter(USER_SERVICE).with_context(|| format!("no active plugin provides {USER_SERVICE}"))?;
     let published = |route: &&Arc<Route>| route.plan.name == function && !route.template.contains('{');
-    let route = plugin.routes.iter().find(published).with_context(|| {
-        format!("{} does not publish {function} on a route without parameters", plugin.id)
-    })?;
+    let route = plugin
+        .routes
+        .iter()
+        .find(published)
+        .with_context(|| format!("{} does not publish {function} on a route without parameters", plugin.id))?;
     let binding = Binding::new(&route.plan, &[], query.is_none())?;
     let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
     let params: Vec<Val> =

@@ -266,7 +266,6 @@ fn trace_context(headers: &HeaderMap) -> Option<Arc<(String, Option<String>)>> {
     Some(Arc::new((parent, text("tracestate").filter(|state| state.len() <= 512))))
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -143,6 +143,7 @@ impl Plugins {
         }
         let catalog = Catalog::build(active).map_err(Refusal::host)?;
         self.catalog.store(Arc::new(catalog));
+        self.loader.cache.prune();
         Ok(failed)
     }
 

@@ -71,9 +71,9 @@ impl Loader {
         let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Refusal::host)?;
         capabilities::link(&mut linker, &grants, HostState::view).map_err(Refusal::host)?;
-        let pre = linker
-            .instantiate_pre(&component)
-            .map_err(|error| Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host: {error:#}")))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| {
+            Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host: {error:#}"))
+        })?;
 
         let limits = self.pool_limits(manifest);
         let pool = Pool::new(pre, grants, limits, self.live.clone(), self.metrics.plugin_pool(&id));
@@ -203,7 +203,8 @@ impl Loader {
         contract: &Contract,
         component: &Component,
     ) -> Result<Functions, Refusal> {
-        let published = manifest.methods.iter().map(|method| publish(contract, method)).collect::<Result<Vec<_>, _>>()?;
+        let published =
+            manifest.methods.iter().map(|method| publish(contract, method)).collect::<Result<Vec<_>, _>>()?;
         names::check(published).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
         let mut all = Vec::with_capacity(manifest.methods.len() + 2);
         for method in &manifest.methods {

@@ -62,7 +62,8 @@ impl Registry {
             params: vec![Value::Text(id.into()), Value::Int64(seq), Value::Text(digest.clone()), now.clone()],
         };
         let kept = Statement {
-            sql: "INSERT INTO plugin_versions (id, digest, seq, version, installed_at) VALUES (?1, ?2, ?3, ?4, ?5)".into(),
+            sql: "INSERT INTO plugin_versions (id, digest, seq, version, installed_at) VALUES (?1, ?2, ?3, ?4, ?5)"
+                .into(),
             params: vec![
                 Value::Text(id.into()),
                 Value::Text(digest),
@@ -79,8 +80,7 @@ impl Registry {
     /// # Errors
     /// When the database cannot be read.
     pub async fn trust_serial(&self) -> Result<Option<u64>, SqlError> {
-        let rows =
-            self.database.query("SELECT serial FROM trust_state", Vec::new(), Instant::now() + PATIENCE).await?;
+        let rows = self.database.query("SELECT serial FROM trust_state", Vec::new(), Instant::now() + PATIENCE).await?;
         match rows.rows.first().map(Vec::as_slice) {
             None => Ok(None),
             Some([Value::Int64(serial)]) => u64::try_from(*serial).map(Some).map_err(|_| damaged("trust_state")),

@@ -3,11 +3,13 @@
 //! A file is `HMAC-SHA-256(key, version ‖ compatibility ‖ h ‖ code) ‖ code`, named after what went into it. The MAC is
 //! verified over the bytes in memory, and those bytes are what is loaded; a file that does not fit is deleted and made anew.
 
+use std::collections::HashSet;
 use std::hash::{Hash as _, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
@@ -22,6 +24,8 @@ pub struct CodeCache {
     key: SecretKey,
     context: Vec<u8>,
     engine: wasmtime::Engine,
+    /// The names that were asked for since the start.
+    used: Mutex<HashSet<PathBuf>>,
 }
 
 /// Why a component is not there as code.
@@ -46,7 +50,7 @@ impl CodeCache {
         let mut hasher = Sha256Hasher::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         context.extend_from_slice(&hasher.0.finalize());
-        Ok(Self { dir: dir.to_owned(), key: key.clone(), context, engine: engine.clone() })
+        Ok(Self { dir: dir.to_owned(), key: key.clone(), context, engine: engine.clone(), used: Mutex::default() })
     }
 
     /// The component with this digest: from the cache, or compiled from `bytes` and kept.
@@ -55,6 +59,7 @@ impl CodeCache {
     /// When it does not compile within the limits. A cache that cannot be written is logged and does no harm.
     pub async fn load(&self, compiler: &Compiler, digest: &[u8; 32], bytes: &[u8]) -> Result<Component, CodeError> {
         let path = self.path(digest);
+        self.used.lock().insert(path.clone());
         if let Some(component) = self.read(&path, digest) {
             return Ok(component);
         }
@@ -63,6 +68,18 @@ impl CodeCache {
             tracing::warn!(path = %path.display(), %error, "the compiled code could not be kept");
         }
         self.deserialize(&code).map_err(|error| CodeError::Load(format!("{error:#}")))
+    }
+
+    /// Deletes what nobody asked for since the start: code of versions that are gone, of other engines, and what a killed
+    /// host left half-written. One host at a time has the folder.
+    pub fn prune(&self) {
+        let used = self.used.lock();
+        let files = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        for stale in files.filter(|path| !used.contains(path)) {
+            if let Err(error) = std::fs::remove_file(&stale) {
+                tracing::warn!(path = %stale.display(), %error, "old compiled code cannot be deleted");
+            }
+        }
     }
 
     fn path(&self, digest: &[u8; 32]) -> PathBuf {

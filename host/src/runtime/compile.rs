@@ -94,8 +94,9 @@ impl Compiler {
             let status = child.wait().await?;
             Ok::<_, std::io::Error>((status, answer))
         };
-        let (status, mut answer) =
-            tokio::time::timeout(self.limits.timeout.get(), talk).await.map_err(|_| CompileError::Timeout(self.limits.timeout.get()))??;
+        let (status, mut answer) = tokio::time::timeout(self.limits.timeout.get(), talk)
+            .await
+            .map_err(|_| CompileError::Timeout(self.limits.timeout.get()))??;
         match (status.success(), answer.first()) {
             (true, Some(&COMPILED)) => {
                 answer.remove(0);

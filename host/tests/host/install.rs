@@ -53,8 +53,11 @@ async fn compiled_code_that_was_changed_is_compiled_anew() {
             assert!(fs::read(file).unwrap() != *bytes, "{} was not replaced", file.display());
         }
     }
-    // What was made anew is believed.
+    // What was made anew is believed, and what nobody needs any more is gone.
+    let stale = setup.path("data/cache/code/stale.cwasm");
+    fs::write(&stale, b"of a version that is gone").unwrap();
     let host = setup.start();
+    assert!(!stale.exists() && files.iter().all(|file| file.exists()));
     assert_eq!(events(&host, warning), Vec::<Value>::new());
     assert_eq!(answer(&host, "/one").await, (200, json!(1)));
 }
