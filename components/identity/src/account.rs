@@ -194,7 +194,7 @@ pub fn insert(
             last_login_at,
         ],
     )
-    .map_err(taken)?;
+    .map_err(|error| taken(error, account.id, &account.profile))?;
     Ok(account)
 }
 
@@ -219,19 +219,35 @@ pub fn update_profile(tx: &Transaction, id: Uuid, profile: &Profile, now: Timest
             now,
         ],
     )
-    .map_err(taken)?;
+    .map_err(|error| taken(error, id, profile))?;
     Ok(())
 }
 
-/// A unique key that is taken, in terms of the field that the client wrote.
-fn taken(error: Error) -> Problem {
+/// A unique key that is taken, in terms of the fields that the client wrote. The database names the one that it met
+/// first; the client learns of both.
+fn taken(error: Error, id: Uuid, profile: &Profile) -> Problem {
     let Some(key) = error.unique_violation() else { return error.into() };
-    let (field, message) = if key.contains("username") {
-        ("username", "this username is taken")
-    } else {
-        ("email", "there is an account with this e-mail address already")
-    };
-    Problem::conflict(message).with_detail(field, "TAKEN", message)
+    let (email_key, username_key) = (profile.email_key(), profile.username_key());
+    // Not by the transaction, which some databases refuse to go on with after an error.
+    let others: Vec<(String, Option<String>)> = STORE
+        .query_all(
+            "SELECT email_key, username_key FROM users WHERE (email_key = ?1 OR username_key = ?2) AND id <> ?3",
+            params![email_key, username_key, id],
+        )
+        .unwrap_or_default();
+    let by_username = key.contains("username");
+    let email = !by_username || others.iter().any(|(email, _)| *email == email_key);
+    let username = by_username || others.iter().any(|(_, name)| name.is_some() && *name == username_key);
+
+    let (of_email, of_username) = ("there is an account with this e-mail address already", "this username is taken");
+    let mut problem = Problem::conflict(if email { of_email } else { of_username });
+    if email {
+        problem = problem.with_detail("email", "TAKEN", of_email);
+    }
+    if username {
+        problem = problem.with_detail("username", "TAKEN", of_username);
+    }
+    problem
 }
 
 #[cfg(test)]
