@@ -2,13 +2,21 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![expect(unreachable_pub, reason = "one crate: `pub` in the support module is for its sisters")]
 
+mod accounts;
 mod architecture;
+mod auth;
 mod chaos;
 mod cli;
 mod config;
+mod create_admin;
 mod install;
 mod load;
+mod sessions;
+mod sign_in_limits;
 mod small;
 mod smoke;
 mod support;
+mod tokens;
 mod trust;
+mod user_list;
+mod users;

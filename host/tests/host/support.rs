@@ -249,9 +249,14 @@ impl Host {
         self.child.id()
     }
 
+    /// What it was started with.
+    pub fn setup(&self) -> &Setup {
+        self.setup.as_ref().unwrap()
+    }
+
     /// Its folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.setup.as_ref().unwrap().path(name)
+        self.setup().path(name)
     }
 
     /// What it has logged so far.
