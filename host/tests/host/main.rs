@@ -5,12 +5,17 @@
 mod accounts;
 mod architecture;
 mod auth;
+mod capabilities;
 mod chaos;
 mod cli;
 mod config;
+mod contract;
 mod create_admin;
+mod http;
 mod install;
+mod limits;
 mod load;
+mod operation;
 mod sessions;
 mod sign_in_limits;
 mod small;
