@@ -2,7 +2,8 @@
 
 use arcana_identity::{Account, STORE, account_columns};
 use arcana_sdk::database::{Error, FromRow, Row};
-use arcana_sdk::{Problem, Result, Timestamp, Uuid, log, params};
+use arcana_sdk::{Problem, Result, Timestamp, Uuid, cache, log, params};
+use core::time::Duration;
 
 use crate::login::may_sign_in;
 use crate::service::AuthResponse;
@@ -49,6 +50,7 @@ pub(crate) fn refresh(token: &str) -> Result<AuthResponse> {
         return Err(Problem::unauthenticated("the refresh token has expired").with_code("TOKEN_EXPIRED"));
     }
     may_sign_in(&found.account)?;
+    limit(found.account.id, settings.refreshes_per_minute, now)?;
 
     let tx = STORE.begin()?;
     // Of many that use the token at once, one changes the row. An account that was changed since the read above has
@@ -68,6 +70,26 @@ pub(crate) fn refresh(token: &str) -> Result<AuthResponse> {
     let response = sessions::grant(&tx, found.session, found.account, &settings, now)?;
     tx.commit()?;
     Ok(response)
+}
+
+/// Refuses more refreshes than an account may have in a minute of the clock. The limits of the manifest cannot do that:
+/// a token is used once, and only the store knows whose it is.
+fn limit(account: Uuid, per_minute: i64, now: Timestamp) -> Result<()> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let seconds = now.unix_micros().max(0).unsigned_abs() / 1_000_000;
+    let key = format!("refreshes:{account}:{}", seconds / 60);
+    match cache::increment(&key, 1, Some(MINUTE)) {
+        Ok(count) if count > per_minute => {
+            let wait = MINUTE - Duration::from_secs(seconds % 60);
+            Err(Problem::too_many_requests("too many refreshes for this account; try again later", wait))
+        }
+        Ok(_) => Ok(()),
+        // A cache that is away must not sign everybody out.
+        Err(error) => {
+            log::warn!("refreshes are not counted"; cause = error);
+            Ok(())
+        }
+    }
 }
 
 /// Ends the session of a refresh token. A token of no session is no error (as in RFC 7009): the session may have ended

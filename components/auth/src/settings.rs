@@ -17,6 +17,9 @@ pub(crate) struct Settings {
     /// `sessions_per_account`: how many sessions an account has at once, 1 to 1,000; the oldest is ended for a new one.
     /// 50 by default.
     pub(crate) sessions_per_account: u32,
+    /// `refreshes_per_minute`: how many refresh tokens of an account are used in a minute at most, 1 to 100,000; 60 by
+    /// default.
+    pub(crate) refreshes_per_minute: i64,
     /// `lockout_threshold`, `lockout_base_seconds`, `lockout_max_seconds`, `lockout_window_seconds`.
     pub(crate) lockout: Policy,
 }
@@ -29,6 +32,7 @@ impl Settings {
             return Err(SettingError::new("access_token_seconds", "an integer from 1"));
         }
         let sessions = within("sessions_per_account", 1..=1000, 50, "an integer from 1 to 1000")?;
+        let refreshes = within("refreshes_per_minute", 1..=100_000, 60, "an integer from 1 to 100000")?;
         let seconds = |key, default| {
             within(key, 1..=30 * SECONDS_PER_DAY, default, "an integer from 1 to 2592000").map(Duration::from_secs)
         };
@@ -37,6 +41,7 @@ impl Settings {
             refresh_life: Duration::from_secs(days * SECONDS_PER_DAY),
             access_life_seconds,
             sessions_per_account: u32::try_from(sessions).unwrap_or(u32::MAX),
+            refreshes_per_minute: i64::try_from(refreshes).unwrap_or(i64::MAX),
             lockout: Policy {
                 threshold,
                 base: seconds("lockout_base_seconds", 30)?,

@@ -8,8 +8,8 @@ use std::time::Instant;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::accounts::{me, retry_after};
-use crate::support::{Host, PASSWORD, Setup, until};
+use crate::accounts::{count, me, refresh, retry_after};
+use crate::support::{Host, PASSWORD, Session, Setup, until};
 
 /// The test is the proxy that tells the clients' addresses.
 const LIMITS: &str = "[limits]\nrate_limits = true\n[server.rest]\ntrusted_proxies = [\"127.0.0.1/32\"]\n";
@@ -95,11 +95,48 @@ async fn public_methods_are_limited_by_address_and_by_account() {
         |_: u64| async { post_from(host, "198.51.100.1", "refresh", &json!({ "refresh_token": "none" })).await };
     refused += Limit { burst: 40, every_ms: 500 }.assert("refresh by address", &[401], refresh).await;
 
+    let guess = json!({ "current_password": "wrong horse", "new_password": PASSWORD });
+    let password = |n: u64| {
+        let url = format!("{}/api/v1/users/{}/password", host.url, session.id);
+        let request = host.client.put(url).bearer_auth(&session.access).json(&guess);
+        async move { request.header("x-forwarded-for", format!("203.0.113.{n}")).send().await.unwrap() }
+    };
+    refused += by_account.assert("password by account", &[401], password).await;
+
     let counted = host.metric("arcana_limit_rejections_total{limit=\"rate\"}").await;
     assert_eq!(counted, f64::from(u32::try_from(refused).unwrap()));
     for _ in 0..50 {
         assert_eq!(me(host, &session.access).await.0, 200, "what is not public has no such limit");
     }
+}
+
+#[tokio::test]
+async fn an_account_is_refreshed_so_often_from_wherever() {
+    let setting = "[plugins.settings.\"arcana/auth\"]\nrefreshes_per_minute = 3\n";
+    let host = Setup::identity().settings(setting).start();
+    let mut session = host.register("ada@example.org").await;
+    let other = host.register("bob@example.org").await;
+    let start = Instant::now();
+    let mut passed = 0;
+    let refused = loop {
+        assert!(passed < 1000, "nothing is refused");
+        let response = post_from(&host, "198.51.100.1", "refresh", &json!({ "refresh_token": session.refresh })).await;
+        if response.status() == 429 {
+            break response;
+        }
+        assert_eq!(response.status(), 200);
+        session = Session::read(&response.json().await.unwrap());
+        passed += 1;
+    };
+    // Every minute of the clock that this has seen allows as many again.
+    let most = 3 * (start.elapsed().as_secs() / 60 + 2);
+    assert!(passed >= 3 && passed <= most, "{passed} of {most}");
+    assert!((1..=60).contains(&retry_after(&refused)));
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "RATE_LIMIT_EXCEEDED");
+    // The token is not spent by that, and its session goes on; nobody else notices.
+    assert_eq!(count(&host, "SELECT COUNT(*) FROM refresh_tokens WHERE spent_at IS NULL").await, 2);
+    assert_eq!(me(&host, &session.access).await.0, 200);
+    assert_eq!(refresh(&host, &other.refresh).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
