@@ -14,7 +14,7 @@ const LOGIN: &str = "/api/v1/auth/login";
 
 #[tokio::test]
 async fn registering_makes_an_account_and_signs_it_in() {
-    let host = Setup::identity().start();
+    let host = Setup::identity().env("ARCANA_OBSERVABILITY__LOG__FILTER", "trace").start();
     let body = json!({
         "email": " Ada@Example.org ", "password": "12345678", "username": "Ada.L", "name": "Ada", "first_name": "Augusta",
         "role": "superadmin", "status": "locked", "id": "x", "unknown": [1],
@@ -53,6 +53,33 @@ async fn registering_makes_an_account_and_signs_it_in() {
         let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
         assert!(!holds(&session.refresh) && !holds("12345678"), "{file}");
     }
+    // Not even the most talkative log has them.
+    assert_eq!(host.login("ada.l@example.org", "87654321").await.0, 401);
+    let log = host.log();
+    assert!(log.contains("account registered"), "{log}");
+    for secret in ["12345678", "87654321", &session.access, &session.refresh, "argon2id$"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_weaker_hash_is_renewed_at_the_next_sign_in() {
+    let host = Setup::identity().start();
+    host.register("ada@example.org").await;
+    let hash = async |host: &Host| -> String {
+        let sql = "SELECT password_hash FROM users";
+        sqlx::query_scalar(sql).fetch_one(&mut database(host).await).await.unwrap()
+    };
+    let weak = hash(&host).await;
+    assert!(weak.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{weak}");
+    let host = host.kill().env("ARCANA_SECURITY__PASSWORDS__MEMORY", "128KiB").start();
+    assert_eq!(host.login("ada@example.org", "wrong horse").await.0, 401);
+    assert_eq!(hash(&host).await, weak, "only its owner renews it");
+    assert_eq!(host.login("ada@example.org", PASSWORD).await.0, 200);
+    let strong = hash(&host).await;
+    assert!(strong.starts_with("$argon2id$v=19$m=128,t=1,p=1$"), "{strong}");
+    assert_eq!(host.login("ada@example.org", PASSWORD).await.0, 200);
+    assert_eq!(hash(&host).await, strong);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use reqwest::Method;
 
-use crate::support::{Session, Setup};
+use crate::support::{Session, Setup, first_admin};
 
 fn create_admin(setup: &Setup, args: &[&str], input: Option<&str>) -> Output {
     let args = [&["user", "create-admin"], args].concat();
@@ -61,4 +61,20 @@ async fn the_first_administrator_comes_from_the_command_line() {
     let busy = refused(host.setup(), &["--email", "third@example.org"], None);
     assert!(busy.contains("another host is using the data folder"), "{busy}");
     assert_eq!(host.login("ops@example.org", password).await.0, 200, "the host did not notice");
+}
+
+#[tokio::test]
+async fn development_mode_makes_one_administrator_and_says_so_once() {
+    let announced = |printed: &[String]| printed.iter().any(|line| line.contains("administrator"));
+    // Without development mode there is none.
+    let host = Setup::identity().start();
+    assert!(!announced(&host.printed), "{:?}", host.printed);
+    let host = host.kill().dev().start();
+    let admin = first_admin(&host).await;
+    let password = host.printed.join("\n");
+    assert!(!host.log().contains(password.split("with password ").nth(1).unwrap().split(' ').next().unwrap()));
+    let host = host.kill().start();
+    assert!(!announced(&host.printed), "{:?}", host.printed);
+    let (status, page) = host.call(Method::GET, "/api/v1/users", Some(&admin.access), None).await;
+    assert_eq!((status, page["total_elements"].as_u64()), (200, Some(1)), "{page}");
 }

@@ -96,6 +96,48 @@ async fn of_many_that_use_one_refresh_token_at_once_one_wins() {
 }
 
 #[tokio::test]
+async fn no_session_slips_past_a_change_of_its_account() {
+    let host = Setup::identity().dev().start();
+    let admin = first_admin(&host).await;
+    let ada = account(&host, &admin, "ada@example.org", "user").await;
+    let path = |what: &str| format!("/api/v1/users/{}/{what}", ada.id);
+    let change = async |what: &str, body: Value| {
+        let (status, answer) = host.call(Method::PATCH, &path(what), Some(&admin.access), Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    for round in 0..12 {
+        let session = again(&host, "ada@example.org").await;
+        let (what, body) = match round % 3 {
+            0 => ("role", json!({ "role": "moderator" })),
+            1 => ("role", json!({ "role": "user" })),
+            _ => ("status", json!({ "status": "locked" })),
+        };
+        let (signed_in, refreshed, ()) = tokio::join!(
+            host.login("ada@example.org", PASSWORD),
+            refresh(&host, &session.refresh),
+            change(what, body.clone())
+        );
+        // What was opened before the change is ended by it; what comes after knows the new role.
+        for (status, answer) in [signed_in, refreshed] {
+            if status != 200 {
+                assert!(matches!(status, 401 | 403), "{status} {answer}");
+                continue;
+            }
+            let session = Session::read(&answer);
+            let answer = me(&host, &session.access).await;
+            match answer.0 {
+                200 => assert_eq!(claims(&session.access)["roles"], json!([body["role"]]), "{body}"),
+                _ => assert_ended(&host, &session).await,
+            }
+        }
+        assert_ended(&host, &session).await;
+        if what == "status" {
+            change("status", json!({ "status": "active" })).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_account_has_so_many_sessions_and_the_oldest_makes_room() {
     let setting = "[plugins.settings.\"arcana/auth\"]\nsessions_per_account = 2\n";
     let host = Setup::identity().settings(setting).start();
