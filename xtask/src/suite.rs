@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::components::{self, Component};
 use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
-use crate::process::cargo;
+use crate::process::{cargo, failure};
 use crate::progress::Steps;
 use crate::workspace::{at_root, target_dir};
 
@@ -23,7 +23,7 @@ struct Totals {
 /// Builds what the tests need and runs those whose names contain one of the filters; without filters all of them.
 ///
 /// # Errors
-/// Something does not build. Tests that fail are no error here but a failing exit code.
+/// Something does not build, or no test matches. Tests that fail are no error here but a failing exit code.
 pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     let (components, guests) = (components::components()?, components::guests()?);
     let mut steps = Steps::new(4 + ASSEMBLE_STEPS);
@@ -47,6 +47,12 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     }
     tests.arg("--").args(filter);
     let (totals, passed) = run_tests(tests)?;
+    if passed && !filter.is_empty() && totals.passed + totals.ignored == 0 {
+        return Err(failure(
+            format!("no test has {} in its name", filter.join(" or ")),
+            "`cargo test --workspace -- --list` lists them",
+        ));
+    }
     println!(
         "\n{}: {} passed, {} failed, {} ignored in {} test programs after {}",
         if passed { "all green" } else { "FAILED" },
