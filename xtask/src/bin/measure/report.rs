@@ -13,6 +13,9 @@ use crate::rounds::{HEALTH, Row, YARDSTICK};
 use crate::start::Starts;
 use crate::storm::{CLIENTS, Storm};
 
+/// Programs that waited for a processor in the minute before, from which on a machine is not quiet.
+const BUSY: f64 = 0.5;
+
 /// Everything that was measured.
 pub(crate) struct Report {
     pub(crate) facts: Facts,
@@ -50,6 +53,9 @@ impl Report {
         let facts = &self.facts;
         writeln!(out, "\n{} cores, {}, Linux {}, load {}", facts.cores, facts.cpu, facts.kernel, facts.load)?;
         writeln!(out, "rustc {}, wasmtime {}", facts.rustc, facts.wasmtime)?;
+        if facts.load.parse::<f64>().is_ok_and(|load| load > BUSY) {
+            writeln!(out, "others were at work here: the processor times say more than the rates")?;
+        }
         writeln!(
             out,
             "{} rounds of {} s for each target, {} connections; medians of the rounds, ratios of the same round\n",
