@@ -144,6 +144,7 @@ fn limits(limits: &Limits, rules: &mut Rules) {
         ("limits.concurrency", limits.concurrency.into()),
         ("limits.calls_per_instance", limits.calls_per_instance),
         ("limits.log_line_bytes", limits.log_line_bytes.as_u64()),
+        ("limits.max_transfer", limits.max_transfer.as_u64()),
         ("limits.max_function_body", limits.max_function_body.as_u64()),
         ("limits.compile.timeout", limits.compile.timeout.as_millis_u64()),
     ]);

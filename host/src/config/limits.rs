@@ -20,6 +20,8 @@ pub struct Limits {
     pub memory_watermark: ByteSize,
     /// The stack of a running guest.
     pub wasm_stack: ByteSize,
+    /// The most bytes that a guest passes to the host at once: in a host call, or as its answer.
+    pub max_transfer: ByteSize,
     /// The longest a call may take, for plugins that do not say.
     pub call_timeout: HumanDuration,
     /// The longest call that a plugin may ask for.

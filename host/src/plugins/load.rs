@@ -169,6 +169,7 @@ impl Loader {
         PoolLimits {
             memory,
             watermark: limits.memory_watermark.as_usize(),
+            transfer: limits.max_transfer.as_usize(),
             calls_per_instance,
             max_idle: self.concurrency(manifest),
         }

@@ -29,6 +29,8 @@ pub struct PoolLimits {
     pub memory: usize,
     /// An instance whose memory has grown past this many bytes is not used again.
     pub watermark: usize,
+    /// Bytes that the guest may pass to the host at once: in a host call, or as the answer of a call.
+    pub transfer: usize,
     /// How many calls one instance serves; 1 makes a fresh one for every call.
     pub calls_per_instance: u64,
     /// How many idle instances are kept.
@@ -148,7 +150,10 @@ impl Pool {
         let warm = self.idle.lock().pop();
         let warm = match warm {
             Some(mut warm) => {
-                warm.store.data_mut().capabilities.start_call(call);
+                let state = warm.store.data_mut();
+                state.capabilities.start_call(call);
+                // A guest may live with a refusal; the next call's trap is another matter.
+                state.memory.refused = false;
                 warm.store.set_epoch_deadline(1);
                 warm
             }
@@ -162,6 +167,7 @@ impl Pool {
         let counted = Gauged::new(&self.metrics.instances, 1);
         let memory = MemoryLimit::new(self.limits.memory, &self.metrics.memory);
         let mut store = new_store(self.pre.engine(), &self.grants, call, memory);
+        store.set_hostcall_fuel(self.limits.transfer);
         let instance = self.pre.instantiate_async(&mut store).await.map_err(LeaseError::Failed)?;
         Ok(Warm { store, instance, functions: vec![None; functions], calls: 0, _counted: counted, _place: place })
     }

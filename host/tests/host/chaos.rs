@@ -144,6 +144,17 @@ async fn a_large_answer_arrives_and_one_larger_than_its_memory_does_not() {
 }
 
 #[tokio::test]
+async fn an_answer_larger_than_the_host_takes_at_once_stops_the_guest() {
+    let host = chaos(Setup::new().settings("[limits]\nmax_transfer = \"1MiB\""));
+    let (status, answer) = post(&host, "large-answer", json!({ "bytes": 500_000 })).await;
+    assert_eq!((status, answer.as_str().map(str::len)), (200, Some(500_000)));
+    let (status, answer, line) = failing(&host, "large-answer", json!({ "bytes": 2_000_000 })).await;
+    assert_eq!((status, answer["code"].as_str()), (500, Some("PLUGIN_EXECUTION_ERROR")));
+    assert!(line.contains("fuel"), "{line}");
+    is_fresh(&host).await;
+}
+
+#[tokio::test]
 async fn two_plugins_that_loop_on_every_core_slow_nobody_to_a_halt() {
     let limits = chaos_limits("memory = \"16MiB\"\ncall_timeout = \"4s\"\nconcurrency = 16");
     let setup = Setup::new().plugin("chaos", &chaos_as("chaos", &limits)).plugin("havoc", &chaos_as("havoc", &limits));
