@@ -161,6 +161,7 @@ impl Guest {
         let metrics = Metrics::new()?;
         let concurrency = usize::try_from(config.limits.concurrency)?;
         let limits = PoolLimits {
+            transfer: 32 << 20,
             memory: MEMORY,
             watermark: config.limits.memory_watermark.as_usize(),
             calls_per_instance: calls,
