@@ -161,7 +161,7 @@ impl Guest {
         let metrics = Metrics::new()?;
         let concurrency = usize::try_from(config.limits.concurrency)?;
         let limits = PoolLimits {
-            transfer: 32 << 20,
+            transfer: config.limits.max_transfer.as_usize(),
             memory: MEMORY,
             watermark: config.limits.memory_watermark.as_usize(),
             calls_per_instance: calls,
