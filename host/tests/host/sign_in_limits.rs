@@ -158,9 +158,10 @@ async fn a_login_storm_is_slow_for_those_who_log_in_only() {
                 let mut statuses = BTreeMap::<u16, u64>::new();
                 while !stop.load(Ordering::Relaxed) {
                     let (status, answer) = host.login("bob@example.org", PASSWORD).await;
-                    if !matches!(status, 200 | 503) {
+                    // On a slow machine the time of a call may be over before its turn to hash.
+                    if !matches!(status, 200 | 503 | 504) {
                         failed.fetch_add(1, Ordering::Relaxed);
-                        assert!(matches!(status, 200 | 503), "{status} {answer}");
+                        assert!(matches!(status, 200 | 503 | 504), "{status} {answer}");
                     }
                     *statuses.entry(status).or_default() += 1;
                 }

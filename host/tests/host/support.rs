@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest wait for a host to serve, the compilation of its plugins on a busy machine included.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(400);
 
 /// The key that every test's plugins are signed with, and that its hosts trust for everything.
 pub static KEY: LazyLock<SecretKey> = LazyLock::new(|| SecretKey::generate().unwrap());
