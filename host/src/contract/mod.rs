@@ -32,6 +32,7 @@ pub mod names;
 mod outcome;
 pub mod plan;
 mod planner;
+pub mod proto;
 mod text;
 pub mod types;
 
