@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use arc_swap::ArcSwap;
 use arcana_signing::{SecretKey, TrustPolicy};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -17,9 +16,12 @@ use crate::backends::memory_cache::{CacheSettings, MemoryCache};
 use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_database};
 use crate::capabilities::Services;
 use crate::config::{Algorithm, Config, Synchronous};
-use crate::ingress::host_routes::{HostRoutes, Phase, router};
-use crate::ingress::layers;
+use crate::ingress::access::Gate;
+use crate::ingress::grpc::Grpc;
+use crate::ingress::health::{Health, Phase};
+use crate::ingress::host_routes::{HostRoutes, router};
 use crate::ingress::rest::Rest;
+use crate::ingress::{host_api, layers, listener};
 use crate::plugins::install::{Failed, Plugins};
 use crate::plugins::load::Loader;
 use crate::plugins::registry::Registry;
@@ -27,7 +29,7 @@ use crate::principal::keys::{HostKeys, TokenAlgorithm};
 use crate::principal::passwords::{PasswordSettings, Passwords};
 use crate::principal::revocation::RevocationTable;
 use crate::principal::tokens::{TokenSettings, Tokens};
-use crate::runtime::catalog::Catalog;
+use crate::runtime::catalog::LiveCatalog;
 use crate::runtime::code_cache::CodeCache;
 use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
@@ -48,15 +50,23 @@ pub struct Options {
     pub program: PathBuf,
 }
 
+/// What a host listens on.
+pub struct Listeners {
+    /// REST, and gRPC too where it is multiplexed.
+    pub rest: TcpListener,
+    /// gRPC, where it is enabled.
+    pub grpc: Option<TcpListener>,
+}
+
 /// A host with its plugins loaded.
 pub struct App {
     /// The settings.
     pub config: Arc<Config>,
     /// What is active.
-    pub catalog: Arc<ArcSwap<Catalog>>,
+    pub catalog: Arc<LiveCatalog>,
     /// What was refused at the start, with the reasons.
     pub failed: Vec<Failed>,
-    development: bool,
+    health: Arc<Health>,
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     plugins: Plugins,
@@ -65,22 +75,19 @@ pub struct App {
 }
 
 impl App {
-    /// The address that the settings ask for.
+    /// Binds what the settings ask for.
     ///
     /// # Errors
-    /// When development mode is to listen on an address that others can reach.
-    pub fn address(config: &Config, development: bool) -> anyhow::Result<SocketAddr> {
-        let rest = &config.server.rest;
-        let address = match (development, rest.address) {
-            (false, address) => address,
-            // The default is every address; in development that becomes loopback. Asking for another one is a mistake.
-            (true, address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            (true, address) if address.is_loopback() => address,
-            (true, address) => {
-                bail!("server.rest.address is {address}, and development mode listens on loopback only")
-            }
-        };
-        Ok(SocketAddr::new(address, rest.port))
+    /// When an address is taken, or development mode is to listen on one that others can reach.
+    pub async fn bind(config: &Config, development: bool) -> anyhow::Result<Listeners> {
+        let (rest, grpc) = (&config.server.rest, &config.server.grpc);
+        Ok(Listeners {
+            rest: bind("server.rest", rest.address, rest.port, development).await?,
+            grpc: match grpc.enabled {
+                true => Some(bind("server.grpc", grpc.address, grpc.port, development).await?),
+                false => None,
+            },
+        })
     }
 
     /// Opens everything and loads the plugins. Nothing is served yet.
@@ -117,7 +124,9 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         watch(&metrics, &services)?;
 
-        let catalog = Arc::new(ArcSwap::from_pointee(Catalog::default()));
+        let catalog = Arc::new(LiveCatalog::default());
+        let health = Arc::new(Health::new(catalog.clone(), options.development));
+        let host = host_api::services(&health, &metrics).context("the host's own services")?;
         let loader = Loader {
             engine,
             live,
@@ -131,8 +140,10 @@ impl App {
         };
         let trust = trust_policy(&options.home.join(&config.plugins.trust), &data, options.development)?;
         let registry = Registry::new(host_database);
-        let plugins = Plugins::new(loader, registry, trust, catalog.clone(), data.join("plugins"), options.development);
+        let plugins =
+            Plugins::new(loader, registry, trust, catalog.clone(), host, data.join("plugins"), options.development);
         let failed = plugins.start(&options.home.join(&config.plugins.dir)).await?;
+        health.set_failed(failed.len());
         for failure in &failed {
             tracing::error!(
                 plugin = failure.what,
@@ -141,42 +152,41 @@ impl App {
                 "plugin refused"
             );
         }
-        Ok(Self {
-            config,
-            catalog,
-            failed,
-            development: options.development,
-            tokens,
-            metrics,
-            plugins,
-            stores,
-            _lock: lock,
-        })
+        Ok(Self { config, catalog, failed, health, tokens, metrics, plugins, stores, _lock: lock })
     }
 
     /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let phase = Arc::new(Phase::default());
+    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
+        let (config, health) = (&self.config, &self.health);
         let host_routes = router(HostRoutes {
-            phase: phase.clone(),
-            catalog: self.catalog.clone(),
+            health: health.clone(),
             tokens: self.tokens.clone(),
-            metrics: self.config.observability.metrics.enabled.then(|| self.metrics.clone()),
-            development: self.development,
-            failed: self.failed.len(),
+            metrics: config.observability.metrics.enabled.then(|| self.metrics.clone()),
         });
-        let rest =
-            Rest::new(self.catalog.clone(), self.tokens.clone(), self.metrics.clone(), host_routes, &self.config);
-        phase.serving();
+        let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
+        let grpc = config
+            .server
+            .grpc
+            .enabled
+            .then(|| Arc::new(Grpc::new(health.clone(), gate.clone(), self.metrics.clone(), config, stop.clone())));
+        let multiplexed = grpc.clone().filter(|_| config.server.grpc.multiplexed);
+        let rest = Arc::new(Rest::new(self.catalog.clone(), gate, self.metrics.clone(), host_routes, config));
+        health.reach(Phase::Serving);
         let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
         let draining = {
-            let (stop, phase) = (stop.clone(), phase.clone());
+            let (stop, health) = (stop.clone(), health.clone());
             tokio::spawn(async move {
                 stop.cancelled().await;
-                phase.draining();
+                health.reach(Phase::Draining);
             })
         };
-        layers::serve(listener, self.config.server.rest.clone(), Arc::new(rest), stop).await;
+        let beside = async {
+            if let (Some(listener), Some(grpc)) = (listeners.grpc, grpc) {
+                layers::serve_grpc(listener, config, grpc, stop.clone()).await;
+            }
+        };
+        let rest = layers::serve_rest(listeners.rest, config, rest, multiplexed, stop.clone());
+        tokio::join!(rest, beside);
         upkeep.abort();
         draining.abort();
         self.close().await;
@@ -187,6 +197,17 @@ impl App {
         self.plugins.stop().await;
         self.stores.close().await;
     }
+}
+
+async fn bind(section: &str, address: IpAddr, port: u16, development: bool) -> anyhow::Result<TcpListener> {
+    let address = match (development, address) {
+        (false, address) => address,
+        // The default is every address; in development that becomes loopback. Asking for another one is a mistake.
+        (true, address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        (true, address) if address.is_loopback() => address,
+        (true, address) => bail!("{section}.address is {address}, and development mode listens on loopback only"),
+    };
+    listener::bind(SocketAddr::new(address, port), section).await
 }
 
 /// Shows on `/metrics` what other parts count for themselves.
@@ -209,14 +230,14 @@ fn watch(metrics: &Metrics, services: &Arc<Services>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn upkeep(catalog: Arc<ArcSwap<Catalog>>, tokens: Arc<Tokens>) {
+async fn upkeep(catalog: Arc<LiveCatalog>, tokens: Arc<Tokens>) {
     let mut every = tokio::time::interval(UPKEEP);
     loop {
         every.tick().await;
         tokens.revocations().purge(Timestamp::now().as_millisecond());
         for plugin in catalog.load_full().plugins() {
-            for route in &plugin.routes {
-                route.rates.iter().for_each(|(_, rate)| rate.forget_idle());
+            for method in plugin.services.iter().flat_map(|service| &service.methods) {
+                method.rates.iter().for_each(|(_, rate)| rate.forget_idle());
             }
         }
     }

@@ -65,6 +65,22 @@ impl Kind {
         }
     }
 
+    /// The gRPC status of an answer of this kind.
+    #[must_use]
+    pub const fn grpc(self) -> tonic::Code {
+        match self {
+            Self::Malformed | Self::Validation => tonic::Code::InvalidArgument,
+            Self::Unauthenticated => tonic::Code::Unauthenticated,
+            Self::Forbidden => tonic::Code::PermissionDenied,
+            Self::NotFound => tonic::Code::NotFound,
+            Self::Conflict => tonic::Code::AlreadyExists,
+            Self::TooManyRequests => tonic::Code::ResourceExhausted,
+            Self::Unavailable => tonic::Code::Unavailable,
+            Self::Timeout => tonic::Code::DeadlineExceeded,
+            Self::Internal => tonic::Code::Internal,
+        }
+    }
+
     /// The code in the body where the problem brings no finer one.
     #[must_use]
     pub const fn code(self) -> &'static str {

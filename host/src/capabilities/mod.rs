@@ -14,7 +14,7 @@ mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, ResourceTable};
 
@@ -33,12 +33,17 @@ pub struct Call {
     pub principal: Option<Arc<Principal>>,
     /// The id of the request.
     pub request_id: RequestId,
-    /// When the call is stopped.
+    /// When the call is stopped at the latest; the function called may have a shorter time limit.
     pub deadline: Instant,
     /// The address of the client.
     pub client: Option<IpAddr>,
     /// W3C Trace Context, where the caller sent one: `traceparent` and `tracestate`.
     pub trace: Option<Arc<(String, Option<String>)>>,
+}
+
+impl Call {
+    /// Longer than any call may take: a deadline that leaves the limit to the function called.
+    pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 }
 
 /// A fault of the host inside a capability. The guest is ended; the client learns no more than the request id.

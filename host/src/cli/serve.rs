@@ -12,7 +12,6 @@ use super::config::ConfigDir;
 use super::user;
 use crate::app::{App, Options};
 use crate::config::{Config, LogFormat};
-use crate::ingress::listener;
 use crate::telemetry::logs;
 
 /// Where the host lives and how it behaves.
@@ -78,8 +77,9 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Result<()> {
     let development = options.development;
     // Bound before anything else: a taken port is the most common mistake, and the cheapest to find.
-    let listener = listener::bind(App::address(&config, development)?).await?;
-    let address = listener.local_addr()?;
+    let listeners = App::bind(&config, development).await?;
+    let address = listeners.rest.local_addr()?;
+    let grpc = listeners.grpc.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let stop = CancellationToken::new();
     watch_signals(stop.clone())?;
 
@@ -92,6 +92,9 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     }
     println!("data folder: {}", data.display());
     println!("plugins: {} active with {routes} routes, {} refused", catalog.plugins().len(), app.failed.len());
+    if let Some(grpc) = grpc {
+        println!("gRPC on {grpc}");
+    }
     println!(
         "arcana is serving on http://{address} after {} ms{}",
         started.elapsed().as_millis(),
@@ -100,8 +103,8 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
             false => "",
         }
     );
-    tracing::info!(%address, development, data = %data.display(), "serving");
-    app.serve(listener, stop).await;
+    tracing::info!(%address, grpc = grpc.map(tracing::field::display), development, data = %data.display(), "serving");
+    app.serve(listeners, stop).await;
     tracing::info!("stopped");
     Ok(())
 }

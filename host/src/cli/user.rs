@@ -13,7 +13,6 @@ use crate::app::App;
 use crate::contract::{Binding, json};
 use crate::plugins::load::system_call;
 use crate::principal::{Principal, Role};
-use crate::runtime::catalog::Route;
 use crate::telemetry::logs;
 
 /// The function that makes accounts, whichever plugin provides it.
@@ -107,25 +106,22 @@ async fn call(
 ) -> anyhow::Result<serde_json::Value> {
     let catalog = app.catalog.load_full();
     let plugin = catalog.exporter(USER_SERVICE).with_context(|| format!("no active plugin provides {USER_SERVICE}"))?;
-    let published = |route: &&Arc<Route>| route.plan.name == function && !route.template.contains('{');
-    let route = plugin
-        .routes
+    let method = plugin
+        .services
         .iter()
-        .find(published)
-        .with_context(|| format!("{} does not publish {function} on a route without parameters", plugin.id))?;
-    let binding = Binding::new(&route.plan, &[], query.is_none())?;
+        .filter(|service| service.full_name == USER_SERVICE)
+        .flat_map(|service| &service.methods)
+        .find(|method| method.plan.name == function)
+        .with_context(|| format!("{} does not publish {function}", plugin.id))?;
+    let binding = Binding::new(&method.plan, &[], query.is_none())?;
     let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
     let params: Vec<Val> =
         binding.decode(std::iter::empty(), query, &bytes).map_err(|problem| anyhow::anyhow!(explain(&problem)))?;
     let mut host_call = system_call();
     host_call.principal = Some(Arc::new(system_principal()));
-    let value = plugin
-        .runtime
-        .call(route.place, &params, host_call)
-        .await
-        .map_err(|error| anyhow::anyhow!(explain(&error.into_problem())))?;
+    let value = method.call(params, host_call).await.map_err(|problem| anyhow::anyhow!(explain(&problem)))?;
     let mut answer = Vec::new();
-    match json::answer(&route.plan, value.as_slice(), &mut answer) {
+    match json::answer(&method.plan, value.as_slice(), &mut answer) {
         Ok(_) => Ok(serde_json::from_slice(&answer)?),
         Err(problem) => bail!(explain(&problem)),
     }

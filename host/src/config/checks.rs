@@ -89,6 +89,22 @@ fn server(config: &Config, rules: &mut Rules) {
         ("server.rest.max_connections", rest.max_connections.into()),
         ("server.rest.max_streams_per_connection", rest.max_streams_per_connection.into()),
     ]);
+    let grpc = &config.server.grpc;
+    rules.positive(&[
+        ("server.grpc.max_message", grpc.max_message.as_u64()),
+        ("server.grpc.message_timeout", grpc.message_timeout.as_millis_u64()),
+        ("server.grpc.max_header_bytes", grpc.max_header_bytes.as_u64()),
+        ("server.grpc.max_connections", grpc.max_connections.into()),
+        ("server.grpc.max_streams_per_connection", grpc.max_streams_per_connection.into()),
+        ("server.grpc.keep_alive_interval", grpc.keep_alive_interval.as_millis_u64()),
+        ("server.grpc.keep_alive_timeout", grpc.keep_alive_timeout.as_millis_u64()),
+    ]);
+    let same = grpc.enabled && grpc.port != 0 && grpc.port == rest.port && grpc.address == rest.address;
+    rules.must(
+        !same,
+        &["server.grpc.port", "server.rest.port"],
+        "is the port of REST; to serve both on one port set server.grpc.multiplexed and another port",
+    );
     rules.must(
         (8 << 10..=1 << 20).contains(&rest.max_header_bytes.as_u64()),
         &["server.rest.max_header_bytes"],

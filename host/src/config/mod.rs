@@ -29,7 +29,7 @@ pub use errors::{ConfigError, ConfigErrors, Source};
 pub use limits::{Compile, Limits};
 pub use net::Network;
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
-pub use server::{App, Cors, Deployment, Mode, Rest, Server};
+pub use server::{App, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
 pub use storage::{Cache, Database, Plugins, Setting, Sqlite, Synchronous};
 pub use units::{ByteSize, HumanDuration, Secret};
 

@@ -7,13 +7,12 @@ use toml::Value;
 use super::layers::{KeyPath, Leaf, display_path};
 
 /// Names of features that this version does not have. Setting one is an error, so that nobody relies on it in vain.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 11] = [
     "jobs",
     "ssr",
     "resilience",
     "events",
     "cache.redis",
-    "server.grpc",
     "database.url",
     "database.postgres",
     "database.mysql",

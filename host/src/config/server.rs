@@ -24,6 +24,8 @@ pub struct App {
 pub struct Server {
     /// The REST listener.
     pub rest: Rest,
+    /// The gRPC listener.
+    pub grpc: Grpc,
 }
 
 /// `[server.rest]`
@@ -54,6 +56,54 @@ pub struct Rest {
     pub compression: bool,
     /// Cross-origin requests.
     pub cors: Cors,
+}
+
+/// `[server.grpc]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grpc {
+    /// Whether gRPC is served at all.
+    pub enabled: bool,
+    /// The address to listen on.
+    pub address: IpAddr,
+    /// The TCP port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Whether the REST port answers gRPC too.
+    pub multiplexed: bool,
+    /// Whether browsers may call by gRPC-Web.
+    pub web: bool,
+    /// Who may ask for the contract.
+    pub reflection: ReflectionAccess,
+    /// The longest message of a request, decompressed.
+    pub max_message: ByteSize,
+    /// The longest a request's message may take to arrive.
+    pub message_timeout: HumanDuration,
+    /// The longest head of a request.
+    pub max_header_bytes: ByteSize,
+    /// The most connections at once.
+    pub max_connections: u32,
+    /// The most requests at once on one connection.
+    pub max_streams_per_connection: u32,
+    /// How often a silent connection is asked whether it is still there.
+    pub keep_alive_interval: HumanDuration,
+    /// How long its answer may take.
+    pub keep_alive_timeout: HumanDuration,
+    /// Whether messages are compressed for clients that ask for it, and may come compressed.
+    pub compression: bool,
+}
+
+/// Who may ask for the contract by server reflection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReflectionAccess {
+    /// Everybody in development mode, else those who are signed in.
+    Auto,
+    /// Everybody.
+    Public,
+    /// Those who are signed in.
+    Authenticated,
+    /// Nobody.
+    Off,
 }
 
 /// `[server.rest.cors]`

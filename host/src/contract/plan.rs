@@ -202,6 +202,21 @@ impl Contract {
 }
 
 impl Interface {
+    /// The interfaces of a WIT package as text; `path` is its name in messages. For what the host itself offers.
+    ///
+    /// # Errors
+    /// [`ContractError::UnreadableWit`]
+    pub fn parse(path: &str, wit: &str) -> Result<Vec<Self>, ContractError> {
+        let mut resolve = Resolve::default();
+        let package =
+            resolve.push_str(path, wit).map_err(|error| ContractError::UnreadableWit(format!("{error:#}")))?;
+        let mut docs = Docs::default();
+        docs.add(&resolve, package);
+        let mut planner = Planner::new(&resolve, &docs);
+        let interfaces = resolve.packages[package].interfaces.values();
+        Ok(interfaces.map(|id| interface(&mut planner, *id, resolve.id_of(*id).unwrap_or_default())).collect())
+    }
+
     /// The plan of a function that is to be published.
     ///
     /// # Errors

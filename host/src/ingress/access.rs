@@ -1,25 +1,26 @@
-//! Who calls, from which address, and whether they may.
+//! Who calls, from which address, whether they may, and how often: the same for every protocol.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use wasmtime::component::Val;
 
-use crate::config::Network;
-use crate::contract::Locator;
+use crate::config::{Config, Network};
 use crate::principal::Principal;
 use crate::principal::tokens::{TokenError, Tokens};
 use crate::problem::{Kind, Problem};
-use crate::runtime::catalog::{Access, Route};
+use crate::runtime::method::{Access, Method, Own, RateKey};
+use crate::telemetry::metrics::Metrics;
 
 /// The caller as far as the token tells: nobody, somebody, or somebody with a token that is not accepted.
-pub type Caller = Result<Option<Arc<Principal>>, TokenError>;
+type Caller = Result<Option<Arc<Principal>>, TokenError>;
 
 /// Reads and verifies the bearer token (RFC 6750).
-pub fn caller(headers: &HeaderMap, tokens: &Tokens) -> Caller {
+fn caller(headers: &HeaderMap, tokens: &Tokens) -> Caller {
     let Some(value) = headers.get(AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(bearer).ok_or(TokenError::Invalid)?;
     tokens.verify(token).map(Some)
@@ -30,14 +31,90 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
+/// What every request passes before it reaches a function, whatever protocol it came by: the access rule and the limits.
+pub struct Gate {
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    trusted_proxies: Vec<Network>,
+    rate_limits: bool,
+}
+
+/// Who got through as far as the head of a request tells.
+pub struct Admitted {
+    /// The caller, where somebody is signed in.
+    pub principal: Option<Arc<Principal>>,
+    /// The address of the client.
+    pub client: IpAddr,
+}
+
+impl Gate {
+    /// A gate with the rules of these settings.
+    #[must_use]
+    pub fn new(tokens: Arc<Tokens>, metrics: Arc<Metrics>, config: &Config) -> Self {
+        Self {
+            tokens,
+            metrics,
+            trusted_proxies: config.server.rest.trusted_proxies.clone(),
+            rate_limits: config.limits.rate_limits,
+        }
+    }
+
+    /// Before the input is read: the token, the role rule, and the limit of the address.
+    ///
+    /// # Errors
+    /// 401 where nobody is signed in, 403 where the role is missing and no `self` rule could admit the caller, 429.
+    pub fn enter(&self, method: &Method, headers: &HeaderMap, peer: IpAddr) -> Result<Admitted, Problem> {
+        let principal = admit(&method.access, caller(headers, &self.tokens))?;
+        let client = client_address(peer, headers, &self.trusted_proxies);
+        if self.rate_limits {
+            for (key, rate) in &method.rates {
+                if matches!(key, RateKey::Address) {
+                    rate.check_address(client).map_err(|wait| self.too_many(wait))?;
+                }
+            }
+        }
+        Ok(Admitted { principal, client })
+    }
+
+    /// On the values that the function will receive: the `self` rule, and the limits of names.
+    ///
+    /// # Errors
+    /// 403 where neither the role nor the input admits the caller, 429.
+    pub fn pass(&self, method: &Method, admitted: &Admitted, params: &[Val]) -> Result<(), Problem> {
+        admit_self(&method.access, admitted.principal.as_deref(), params)?;
+        if !self.rate_limits {
+            return Ok(());
+        }
+        for (key, rate) in &method.rates {
+            let RateKey::Fields(fields) = key else { continue };
+            if let Some(name) = fields.iter().find_map(|field| field.text(params)) {
+                rate.check_name(&name).map_err(|wait| self.too_many(wait))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody is signed in, for what is no method.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn signed_in(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let access = Access { authenticated: true, ..Access::default() };
+        admit(&access, caller(headers, &self.tokens)).map(drop)
+    }
+
+    fn too_many(&self, wait: Duration) -> Problem {
+        self.metrics.limit_rejected("rate");
+        let mut problem = Problem::new(Kind::TooManyRequests, "too many requests; try again later");
+        problem.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        problem
+    }
+}
+
 /// Applies the access rule as far as it does not depend on the input.
 ///
-/// A public route takes a caller with a bad token for nobody: a client whose token has run out must be able to sign in again.
-///
-/// # Errors
-/// 401 where nobody is signed in, 403 where the role is missing and no `self` rule could admit the caller.
-pub fn admit(route: &Route, caller: Caller) -> Result<Option<Arc<Principal>>, Problem> {
-    let access = &route.access;
+/// A public method takes a caller with a bad token for nobody: a client whose token has run out must be able to sign in again.
+fn admit(access: &Access, caller: Caller) -> Result<Option<Arc<Principal>>, Problem> {
     if access.public {
         return Ok(caller.unwrap_or(None));
     }
@@ -54,23 +131,19 @@ pub fn admit(route: &Route, caller: Caller) -> Result<Option<Arc<Principal>>, Pr
             return Err(Problem::new(Kind::Unauthenticated, "the token is not valid").with_code("INVALID_TOKEN"));
         }
     };
-    if by_role(access, &principal) || !route.self_params.is_empty() {
+    if by_role(access, &principal) || !access.own.is_empty() {
         return Ok(Some(principal));
     }
     Err(forbidden())
 }
 
-/// Applies the `self` rule to the values that the function will receive.
-///
-/// # Errors
-/// 403 where neither the role nor the input admits the caller.
-pub fn admit_self(route: &Route, principal: Option<&Principal>, params: &[Val]) -> Result<(), Problem> {
-    if route.access.public || route.self_params.is_empty() {
+fn admit_self(access: &Access, principal: Option<&Principal>, params: &[Val]) -> Result<(), Problem> {
+    if access.public || access.own.is_empty() {
         return Ok(());
     }
     let Some(principal) = principal else { return Err(forbidden()) };
-    let own = |locator: &Locator| locator.text(params).is_some_and(|text: Cow<'_, str>| *text == *principal.subject);
-    if by_role(&route.access, principal) || route.self_params.iter().any(own) {
+    let own = |own: &Own| own.at.text(params).is_some_and(|text: Cow<'_, str>| *text == *principal.subject);
+    if by_role(access, principal) || access.own.iter().any(own) {
         return Ok(());
     }
     Err(forbidden())
@@ -84,10 +157,18 @@ fn forbidden() -> Problem {
     Problem::new(Kind::Forbidden, "you may not do this")
 }
 
+/// W3C Trace Context of the caller, where it is there and of a sane length.
+#[must_use]
+pub fn trace_context(headers: &HeaderMap) -> Option<Arc<(String, Option<String>)>> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let parent = text("traceparent").filter(|parent| parent.len() <= 256)?;
+    Some(Arc::new((parent, text("tracestate").filter(|state| state.len() <= 512))))
+}
+
 /// The client's address: the peer's, or where the peer is a trusted proxy the last address in `X-Forwarded-For` that is
 /// none. What a client wrote there itself stands further left and is never believed.
 #[must_use]
-pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(*address));
     if trusted.is_empty() || !is_trusted(&peer) {
         return peer;

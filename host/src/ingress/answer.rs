@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use http_body_util::{Either, Full};
 use jiff::Timestamp;
@@ -54,6 +54,15 @@ impl http_body::Body for Body {
 
 /// The header with the id of the request.
 pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id that the client gave its request, or a new one.
+#[must_use]
+pub fn request_id(headers: &HeaderMap) -> RequestId {
+    headers
+        .get(&REQUEST_ID)
+        .and_then(|value| RequestId::from_client(value.as_bytes()))
+        .unwrap_or_else(RequestId::random)
+}
 
 /// The error body, the same everywhere.
 #[derive(Serialize)]

@@ -1,57 +1,25 @@
 //! The host's own routes: health, metrics and the public keys of its tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::health::{Health, Phase};
 use crate::principal::tokens::Tokens;
-use crate::runtime::catalog::Catalog;
 use crate::telemetry::metrics::Metrics;
-
-/// How far the host is. Only ever moves on.
-#[derive(Debug, Default)]
-pub struct Phase(AtomicU8);
-
-const STARTING: u8 = 0;
-const SERVING: u8 = 1;
-const DRAINING: u8 = 2;
-
-impl Phase {
-    /// Plugins are loaded and requests are answered.
-    pub fn serving(&self) {
-        self.0.fetch_max(SERVING, Ordering::AcqRel);
-    }
-
-    /// No new work is wanted.
-    pub fn draining(&self) {
-        self.0.fetch_max(DRAINING, Ordering::AcqRel);
-    }
-
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// What the routes read.
 pub struct HostRoutes {
-    /// How far the host is.
-    pub phase: Arc<Phase>,
-    /// The active plugins.
-    pub catalog: Arc<ArcSwap<Catalog>>,
+    /// How the host is.
+    pub health: Arc<Health>,
     /// Whose public keys are shown.
     pub tokens: Arc<Tokens>,
     /// What `/metrics` shows, where it is switched on.
     pub metrics: Option<Arc<Metrics>>,
-    /// How many plugins were refused at the start.
-    pub failed: usize,
-    /// Whether the host runs in development mode, which everybody should see.
-    pub development: bool,
 }
 
 type Shared = State<Arc<HostRoutes>>;
@@ -77,14 +45,11 @@ fn json(status: StatusCode, body: String) -> Response {
 
 /// 200 while the host serves, with what a person wants to see at a glance.
 async fn health(State(routes): Shared) -> Response {
-    let (status, word) = match routes.phase.get() {
-        STARTING => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        SERVING => (StatusCode::OK, "ok"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-    };
-    let mode = if routes.development { "development" } else { "production" };
-    let plugins = routes.catalog.load().plugins().len();
-    let (version, failed) = (env!("CARGO_PKG_VERSION"), routes.failed);
+    let (health, phase) = (&routes.health, routes.health.phase());
+    let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mode = if health.development { "development" } else { "production" };
+    let plugins = health.catalog.load().plugins().len();
+    let (word, version, failed) = (phase.name(), env!("CARGO_PKG_VERSION"), health.failed());
     let body =
         format!(r#"{{"status":"{word}","mode":"{mode}","version":"{version}","plugins":{plugins},"failed":{failed}}}"#);
     json(status, body)
@@ -97,12 +62,12 @@ async fn live() -> Response {
 
 /// 200 while new requests are wanted.
 async fn ready(State(routes): Shared) -> Response {
-    phase_is(routes.phase.get() == SERVING)
+    phase_is(routes.health.phase() == Phase::Serving)
 }
 
 /// 200 once the start is done, for good.
 async fn startup(State(routes): Shared) -> Response {
-    phase_is(routes.phase.get() >= SERVING)
+    phase_is(routes.health.phase() >= Phase::Serving)
 }
 
 fn phase_is(yes: bool) -> Response {

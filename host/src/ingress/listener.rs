@@ -18,23 +18,71 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::layers::Peer;
-use crate::config::Rest;
+use crate::config::{Grpc, HumanDuration, Rest};
 use crate::telemetry::metrics::Metrics;
 
-/// Binds, so that a taken port is known before anything else is done.
+/// What a listener holds its clients to.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// The longest head of a request, in bytes.
+    pub max_header_bytes: usize,
+    /// The longest a client may take to send a head, idling before it included; HTTP/1.1 only.
+    pub header_read_timeout: Duration,
+    /// The most connections at once.
+    pub max_connections: u32,
+    /// The most requests at once on one HTTP/2 connection.
+    pub max_streams: u32,
+    /// How often a silent HTTP/2 connection is asked whether it is still there.
+    pub keep_alive_interval: Duration,
+    /// How long its answer may take.
+    pub keep_alive_timeout: Duration,
+    /// How long a shutdown waits for requests in flight.
+    pub shutdown_deadline: HumanDuration,
+}
+
+impl Bounds {
+    /// Those of `[server.rest]`.
+    #[must_use]
+    pub fn rest(rest: &Rest) -> Self {
+        Self {
+            max_header_bytes: rest.max_header_bytes.as_usize(),
+            header_read_timeout: rest.header_read_timeout.get(),
+            max_connections: rest.max_connections,
+            max_streams: rest.max_streams_per_connection,
+            keep_alive_interval: rest.header_read_timeout.get(),
+            keep_alive_timeout: rest.header_read_timeout.get(),
+            shutdown_deadline: rest.shutdown_deadline,
+        }
+    }
+
+    /// Those of `[server.grpc]`; what it does not say is as in `[server.rest]`.
+    #[must_use]
+    pub fn grpc(grpc: &Grpc, rest: &Rest) -> Self {
+        Self {
+            max_header_bytes: grpc.max_header_bytes.as_usize(),
+            max_connections: grpc.max_connections,
+            max_streams: grpc.max_streams_per_connection,
+            keep_alive_interval: grpc.keep_alive_interval.get(),
+            keep_alive_timeout: grpc.keep_alive_timeout.get(),
+            ..Self::rest(rest)
+        }
+    }
+}
+
+/// Binds, so that a taken port is known before anything else is done. `section` is that of the settings.
 ///
 /// # Errors
-/// When the address cannot be bound; says which.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// When the address cannot be bound; says which, and which settings say so.
+pub async fn bind(address: SocketAddr, section: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        anyhow::anyhow!("cannot listen on {address}: {error} (server.rest.address and server.rest.port set it)")
+        anyhow::anyhow!("cannot listen on {address}: {error} ({section}.address and {section}.port set it)")
     })
 }
 
 /// Serves until `stop`, then lets requests in flight finish within the drain time. `service` is cloned for each request.
 pub async fn serve<S, B>(
     listener: TcpListener,
-    settings: Rest,
+    bounds: Bounds,
     metrics: Arc<Metrics>,
     service: S,
     stop: CancellationToken,
@@ -53,17 +101,17 @@ pub async fn serve<S, B>(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_read_timeout.get())
-        .max_buf_size(settings.max_header_bytes.as_usize().max(8 << 10))
+        .header_read_timeout(bounds.header_read_timeout)
+        .max_buf_size(bounds.max_header_bytes.max(8 << 10))
         .pipeline_flush(true);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(settings.max_header_bytes.as_u64()).unwrap_or(u32::MAX))
-        .max_concurrent_streams(settings.max_streams_per_connection)
-        .keep_alive_interval(settings.header_read_timeout.get())
-        .keep_alive_timeout(settings.header_read_timeout.get());
-    let places = Arc::new(Semaphore::new(usize::try_from(settings.max_connections).unwrap_or(Semaphore::MAX_PERMITS)));
+        .max_header_list_size(u32::try_from(bounds.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(bounds.max_streams)
+        .keep_alive_interval(bounds.keep_alive_interval)
+        .keep_alive_timeout(bounds.keep_alive_timeout);
+    let places = Arc::new(Semaphore::new(usize::try_from(bounds.max_connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -82,7 +130,7 @@ pub async fn serve<S, B>(
         });
         let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
         let connection = graceful.watch(connection);
-        let (metrics, patience) = (metrics.clone(), settings.header_read_timeout.get());
+        let (metrics, patience) = (metrics.clone(), bounds.header_read_timeout);
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             // hyper's own timer starts when it knows the version: somebody who says nothing would stay for ever.
@@ -102,8 +150,8 @@ pub async fn serve<S, B>(
         });
     }
     drop(listener);
-    if tokio::time::timeout(settings.shutdown_deadline.get(), graceful.shutdown()).await.is_err() {
-        tracing::warn!(deadline = %settings.shutdown_deadline, "requests were still in flight at the deadline; they are cut off");
+    if tokio::time::timeout(bounds.shutdown_deadline.get(), graceful.shutdown()).await.is_err() {
+        tracing::warn!(deadline = %bounds.shutdown_deadline, "requests were still in flight at the deadline; they are cut off");
     }
 }
 

@@ -1,7 +1,10 @@
-//! The listeners and the REST front end.
+//! The listeners, the REST and the gRPC front end, and the host's own services.
 
 pub mod access;
 pub mod answer;
+pub mod grpc;
+pub mod health;
+pub mod host_api;
 pub mod host_routes;
 pub mod layers;
 pub mod listener;

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
@@ -14,26 +13,24 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use super::access::{admit, admit_self, caller, client_address};
+use super::access::{Gate, trace_context};
 use super::answer::{self, Body, HttpError, REQUEST_ID};
 use super::layers::Peer;
 use crate::capabilities::Call;
 use crate::config::{self, Config};
 use crate::contract::json;
-use crate::principal::tokens::Tokens;
 use crate::problem::{Kind, Problem};
 use crate::request_id::RequestId;
-use crate::runtime::catalog::{Catalog, RateKey, Route};
+use crate::runtime::catalog::{LiveCatalog, Route};
 use crate::telemetry::metrics::Metrics;
 
 /// The REST front end.
 pub struct Rest {
-    catalog: Arc<ArcSwap<Catalog>>,
-    tokens: Arc<Tokens>,
+    catalog: Arc<LiveCatalog>,
+    gate: Arc<Gate>,
     metrics: Arc<Metrics>,
     host_routes: axum::Router,
     settings: config::Rest,
-    rate_limits: bool,
     access_log: bool,
 }
 
@@ -41,19 +38,18 @@ impl Rest {
     /// A front end over the catalog; `host_routes` are the host's own, which no plugin can take.
     #[must_use]
     pub fn new(
-        catalog: Arc<ArcSwap<Catalog>>,
-        tokens: Arc<Tokens>,
+        catalog: Arc<LiveCatalog>,
+        gate: Arc<Gate>,
         metrics: Arc<Metrics>,
         host_routes: axum::Router,
         config: &Config,
     ) -> Self {
         Self {
             catalog,
-            tokens,
+            gate,
             metrics,
             host_routes,
             settings: config.server.rest.clone(),
-            rate_limits: config.limits.rate_limits,
             access_log: config.observability.log.access,
         }
     }
@@ -70,7 +66,7 @@ impl Rest {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
         let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        let request_id = request_id(&parts.headers);
+        let request_id = answer::request_id(&parts.headers);
         let _in_flight = self.metrics.http_in_flight();
         // The query is left out: it may hold what a log should not.
         let line = self.access_log.then(|| (parts.method.clone(), parts.uri.path().to_owned()));
@@ -117,68 +113,33 @@ impl Rest {
         body: Incoming,
         request_id: RequestId,
     ) -> Result<Response<Body>, Failure> {
-        let principal = admit(route, caller(&parts.headers, &self.tokens))?;
-        let client = client_address(peer, &parts.headers, &self.settings.trusted_proxies);
-        self.limit_address(route, client)?;
-
+        let method = &route.method;
+        let admitted = self.gate.enter(method, &parts.headers, peer)?;
         let body = self.read_body(&parts.headers, body).await?;
         let params = route.binding.decode(path, parts.uri.query(), &body)?;
-        admit_self(route, principal.as_deref(), &params)?;
-        self.limit_names(route, &params)?;
+        self.gate.pass(method, &admitted, &params)?;
 
         let call = Call {
-            principal,
+            principal: admitted.principal,
             request_id,
-            // The plugin's own time limit sets the real one.
-            deadline: Instant::now(),
-            client: Some(client),
+            // The function's own time limit sets the real one.
+            deadline: Instant::now() + Call::LONGEST,
+            client: Some(admitted.client),
             trace: trace_context(&parts.headers),
         };
-        let value = route.plugin.call(route.place, &params, call).await.map_err(|error| error.into_problem())?;
+        let value = method.call(params, call).await?;
         let mut body = Vec::with_capacity(256);
-        match json::answer(&route.plan, value.as_slice(), &mut body) {
+        match json::answer(&method.plan, value.as_slice(), &mut body) {
             Ok(true) => Ok(answer::success(route.status, Some(body))),
             Ok(false) => Ok(answer::success(route.status, None)),
             Err(problem) => {
                 if problem.kind == Kind::Internal {
-                    tracing::error!(plugin = %route.plugin.id(), request_id = %request_id, message = %problem.message,
+                    tracing::error!(plugin = method.provider(), request_id = %request_id, message = %problem.message,
                         "the plugin reported an internal problem");
                 }
                 Err(problem.into())
             }
         }
-    }
-
-    fn limit_address(&self, route: &Route, client: IpAddr) -> Result<(), Problem> {
-        if !self.rate_limits {
-            return Ok(());
-        }
-        for (key, rate) in route.rates.iter() {
-            if matches!(key, RateKey::Address) {
-                rate.check_address(client).map_err(|wait| self.too_many(wait))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn limit_names(&self, route: &Route, params: &[wasmtime::component::Val]) -> Result<(), Problem> {
-        if !self.rate_limits {
-            return Ok(());
-        }
-        for (key, rate) in route.rates.iter() {
-            let RateKey::Fields(fields) = key else { continue };
-            if let Some(name) = fields.iter().find_map(|field| field.text(params)) {
-                rate.check_name(&name).map_err(|wait| self.too_many(wait))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn too_many(&self, wait: Duration) -> Problem {
-        self.metrics.limit_rejected("rate");
-        let mut problem = Problem::new(Kind::TooManyRequests, "too many requests; try again later");
-        problem.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        problem
     }
 
     async fn read_body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Failure> {
@@ -245,25 +206,12 @@ impl Failure {
     }
 }
 
-fn request_id(headers: &HeaderMap) -> RequestId {
-    headers
-        .get(&REQUEST_ID)
-        .and_then(|value| RequestId::from_client(value.as_bytes()))
-        .unwrap_or_else(RequestId::random)
-}
-
 /// `application/json` or a type that is built on it (RFC 6839).
 fn is_json(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
         || essence.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
-}
-
-fn trace_context(headers: &HeaderMap) -> Option<Arc<(String, Option<String>)>> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let parent = text("traceparent").filter(|parent| parent.len() <= 256)?;
-    Some(Arc::new((parent, text("tracestate").filter(|state| state.len() <= 512))))
 }
 
 #[cfg(test)]

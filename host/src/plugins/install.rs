@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use arcana_signing::sequence::{self, Step};
 use arcana_signing::{Code, Purpose, TrustPolicy, envelope};
 use futures_util::future::join_all;
@@ -14,14 +13,17 @@ use super::prepass::PrepassLimits;
 use super::refusal::Refusal;
 use super::registry::{Installed, Registry};
 use super::verify::{Verified, verify};
-use crate::runtime::catalog::{ActivePlugin, Catalog};
+use crate::runtime::catalog::{ActivePlugin, Catalog, LiveCatalog};
+use crate::runtime::method::Service;
 
 /// The plugins of this host.
 pub struct Plugins {
     loader: Loader,
     registry: Registry,
     trust: TrustPolicy,
-    catalog: Arc<ArcSwap<Catalog>>,
+    catalog: Arc<LiveCatalog>,
+    /// The host's own services.
+    host: Arc<[Service]>,
     /// Where installed files are kept.
     kept: PathBuf,
     max_plugins: usize,
@@ -54,7 +56,8 @@ impl Plugins {
         loader: Loader,
         registry: Registry,
         trust: TrustPolicy,
-        catalog: Arc<ArcSwap<Catalog>>,
+        catalog: Arc<LiveCatalog>,
+        host: Arc<[Service]>,
         kept: PathBuf,
         development: bool,
     ) -> Self {
@@ -71,6 +74,7 @@ impl Plugins {
             registry,
             trust,
             catalog,
+            host,
             kept,
             development,
         }
@@ -141,8 +145,8 @@ impl Plugins {
                 failed.push(Failed { what: id.to_owned(), refusal });
             }
         }
-        let catalog = Catalog::build(active).map_err(Refusal::host)?;
-        self.catalog.store(Arc::new(catalog));
+        let catalog = Catalog::build(self.host.clone(), active).map_err(Refusal::host)?;
+        self.catalog.store(catalog);
         self.loader.cache.prune();
         Ok(failed)
     }
@@ -185,7 +189,7 @@ impl Plugins {
             tracing::warn!(plugin = %plugin.id, warning, "trust");
         }
         active.push(plugin.clone());
-        let taken = match Catalog::build(active.clone()) {
+        let taken = match Catalog::build(self.host.clone(), active.clone()) {
             Ok(_) => self.record(verified, *step).await,
             Err(conflict) => Err(Refusal::new("CONFLICT", 409, conflict)),
         };

@@ -1,29 +1,28 @@
-//! From a verified file to an active plugin: code → grants → linker → one instance as proof → on-enable → routes.
+//! From a verified file to an active plugin: code → grants → linker → one instance as proof → on-enable → methods.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker, Val};
 
-use super::manifest::{Allow, Instances, Manifest, Method, RateBy};
+use super::manifest::{Instances, Manifest, Method};
+use super::publish::{planned, publish};
 use super::refusal::Refusal;
 use super::verify::Verified;
 use crate::backends::memory_cache::MemoryCache;
 use crate::backends::sqlite::SqliteStores;
 use crate::capabilities::{self, Call, CryptoGrants, GrantedStore, PluginGrants, Services, Setting};
 use crate::config::{self, Config};
-use crate::contract::{Binding, Contract, FunctionPlan, names};
+use crate::contract::{Contract, names};
 use crate::request_id::RequestId;
-use crate::runtime::catalog::{Access, ActivePlugin, RateKey, Route};
+use crate::runtime::catalog::ActivePlugin;
 use crate::runtime::code_cache::CodeCache;
 use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
 use crate::runtime::plugin::{CallError, CallLimits, Function, PluginRuntime, START_TIMEOUT};
 use crate::runtime::pool::{LiveInstances, Pool, PoolLimits};
-use crate::runtime::rate::Rate;
 use crate::runtime::state::HostState;
 use crate::telemetry::metrics::Metrics;
 
@@ -87,7 +86,7 @@ impl Loader {
             self.call_limits(manifest),
             self.metrics.plugin(&id),
         ));
-        let routes = self.routes(manifest, &verified.contract, &runtime)?;
+        let published = publish(manifest, &verified.contract, &runtime, &self.metrics)?;
         runtime.prove(system_call()).await.map_err(|error| match error {
             CallError::Trap(cause) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {cause}")),
             CallError::Timeout => Refusal::new("START_FAILED", 422, "it does not finish starting"),
@@ -105,7 +104,8 @@ impl Loader {
             signers: verified.signers.clone(),
             exports: verified.contract.interfaces.iter().map(|interface| interface.full_name.clone()).collect(),
             runtime,
-            routes,
+            services: published.services,
+            routes: published.routes,
             on_disable: lifecycle.on_disable,
         }))
     }
@@ -205,11 +205,11 @@ impl Loader {
         component: &Component,
     ) -> Result<Functions, Refusal> {
         let published =
-            manifest.methods.iter().map(|method| publish(contract, method)).collect::<Result<Vec<_>, _>>()?;
+            manifest.methods.iter().map(|method| planned(contract, method)).collect::<Result<Vec<_>, _>>()?;
         names::check(published).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
         let mut all = Vec::with_capacity(manifest.methods.len() + 2);
         for method in &manifest.methods {
-            let (interface, plan) = publish(contract, method)?;
+            let (interface, plan) = planned(contract, method)?;
             let name = format!("{}.{}", interface.name, plan.name);
             let has_result = plan.result.fallible || plan.result.ok.is_some();
             let concurrency = method.concurrency.and_then(|n| usize::try_from(n).ok());
@@ -242,78 +242,6 @@ impl Loader {
         }
         Ok(Functions { all, lifecycle })
     }
-
-    fn routes(
-        &self,
-        manifest: &Manifest,
-        contract: &Contract,
-        runtime: &Arc<PluginRuntime>,
-    ) -> Result<Vec<Arc<Route>>, Refusal> {
-        let mut routes = Vec::new();
-        for (place, method) in manifest.methods.iter().enumerate() {
-            let (_, plan) = publish(contract, method)?;
-            let plan: Arc<FunctionPlan> = Arc::new(plan.clone());
-            let mut rates: Option<Arc<[(RateKey, Rate)]>> = None;
-            for http in &method.http {
-                let invalid = |error: &dyn std::fmt::Display| {
-                    Refusal::new("CONTRACT", 422, format!("{} {}: {error}", http.method, http.path))
-                };
-                let names = http.param_names();
-                let binding = Binding::new(&plan, &names, has_body(&http.method)).map_err(|error| invalid(&error))?;
-                let mut access = Access::default();
-                let mut self_params = Vec::new();
-                for allow in &method.allow {
-                    match allow {
-                        Allow::Public => access.public = true,
-                        Allow::Authenticated => access.authenticated = true,
-                        Allow::Role(role) => access.role = Some(access.role.map_or(*role, |known| known.min(*role))),
-                        Allow::SelfParam(name) => {
-                            let locator = binding.locate(name).ok_or_else(|| {
-                                invalid(&format!("allow = \"self:{name}\" names no text parameter of {}", method.call))
-                            })?;
-                            self_params.push(locator);
-                        }
-                    }
-                }
-                let rates = match &rates {
-                    Some(rates) => rates.clone(),
-                    None => rates.insert(self.rates(method, &binding).map_err(|error| invalid(&error))?).clone(),
-                };
-                let status = method.status.unwrap_or(if plan.result.ok.is_some() { 200 } else { 204 });
-                routes.push(Arc::new(Route {
-                    plugin: runtime.clone(),
-                    place,
-                    plan: plan.clone(),
-                    binding,
-                    access,
-                    self_params,
-                    rates,
-                    status: StatusCode::from_u16(status).map_err(|error| invalid(&error))?,
-                    template: http.path.as_str().into(),
-                    metrics: self.metrics.route(http.method.as_str(), &http.path),
-                    verb: http.method.clone(),
-                }));
-            }
-        }
-        Ok(routes)
-    }
-
-    fn rates(&self, method: &Method, binding: &Binding) -> Result<Arc<[(RateKey, Rate)]>, String> {
-        let mut rates = Vec::with_capacity(method.rate.len());
-        for rule in &method.rate {
-            let key = match &rule.by {
-                RateBy::Address => RateKey::Address,
-                RateBy::Fields(names) => {
-                    let locate = |name: &String| {
-                        binding.locate(name).ok_or_else(|| format!("rate by {name:?}: there is no such text input"))
-                    };
-                    RateKey::Fields(names.iter().map(locate).collect::<Result<_, _>>()?)
-                }
-            };
-            rates.push((key, Rate::new(rule.per_minute, rule.burst)));
-        }
-        Ok(rates.into())
-    }
 }
 
 struct Functions {
@@ -335,13 +263,6 @@ fn store_file(manifest: &Manifest, name: &str) -> String {
     }
 }
 
-fn publish<'c>(
-    contract: &'c Contract,
-    method: &Method,
-) -> Result<(&'c crate::contract::Interface, &'c FunctionPlan), Refusal> {
-    contract.publish(&method.call).map_err(|error| Refusal::new("CONTRACT", 422, error))
-}
-
 fn export(
     component: &Component,
     interface: &str,
@@ -351,11 +272,6 @@ fn export(
         .get_export_index(None, interface)
         .and_then(|instance| component.get_export_index(Some(&instance), function))
         .ok_or_else(|| Refusal::new("CONTRACT", 422, format!("the component does not export {interface}.{function}")))
-}
-
-/// Whether requests of this method bring their input in a body.
-fn has_body(verb: &http::Method) -> bool {
-    !matches!(*verb, http::Method::GET | http::Method::DELETE | http::Method::HEAD)
 }
 
 fn setting(value: &config::Setting) -> Setting {
@@ -368,10 +284,16 @@ fn setting(value: &config::Setting) -> Setting {
     }
 }
 
-/// A call that the host makes for itself, without a caller.
+/// A call that the host makes for itself, without a caller. The function's own time limit is its deadline.
 #[must_use]
 pub fn system_call() -> Call {
-    Call { principal: None, request_id: RequestId::random(), deadline: Instant::now(), client: None, trace: None }
+    Call {
+        principal: None,
+        request_id: RequestId::random(),
+        deadline: Instant::now() + Call::LONGEST,
+        client: None,
+        trace: None,
+    }
 }
 
 async fn on_enable(runtime: &PluginRuntime, place: usize) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@ pub mod load;
 pub mod manifest;
 pub mod pack;
 pub mod prepass;
+mod publish;
 pub mod refusal;
 pub mod registry;
 pub mod verify;

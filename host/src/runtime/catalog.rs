@@ -1,51 +1,24 @@
-//! The catalog: the active plugins and their routes, immutable, replaced as a whole. Requests read one snapshot of it.
+//! The catalog: what is active and how it is reached, immutable, replaced as a whole. Requests read one snapshot of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
 use http::{HeaderValue, Method as Verb};
+use tokio::sync::watch;
 
+use super::method::{Method, Service};
 use super::plugin::PluginRuntime;
-use super::rate::Rate;
-use crate::contract::{Binding, FunctionPlan, Locator};
-use crate::principal::Role;
+use crate::contract::Binding;
+use crate::contract::proto::Files;
 use crate::telemetry::metrics::RouteMetrics;
-
-/// Who may call a method: any of these.
-#[derive(Debug, Clone, Default)]
-pub struct Access {
-    /// Everybody, signed in or not.
-    pub public: bool,
-    /// Everybody who is signed in.
-    pub authenticated: bool,
-    /// Those with this role or a higher one.
-    pub role: Option<Role>,
-}
-
-/// What a rate limit counts by.
-pub enum RateKey {
-    /// The client's address; checked before the input is read.
-    Address,
-    /// The first of these input fields that is there; checked on the decoded input.
-    Fields(Vec<Locator>),
-}
 
 /// A published function on one route of the REST side.
 pub struct Route {
-    /// The plugin that answers.
-    pub plugin: Arc<PluginRuntime>,
-    /// The place of the function in it.
-    pub place: usize,
-    /// The types of the function.
-    pub plan: Arc<FunctionPlan>,
+    /// The function.
+    pub method: Arc<Method>,
     /// Where its parameters come from.
     pub binding: Binding,
-    /// Who may call it.
-    pub access: Access,
-    /// Parameters of which one must equal the caller's subject, where no other rule admits the caller.
-    pub self_params: Vec<Locator>,
-    /// The limits of requests; shared by all routes of the method.
-    pub rates: Arc<[(RateKey, Rate)]>,
     /// The status of a success.
     pub status: http::StatusCode,
     /// The path template, such as `/api/v1/users/{id}`.
@@ -72,6 +45,8 @@ pub struct ActivePlugin {
     pub exports: Vec<String>,
     /// The plugin as it is called.
     pub runtime: Arc<PluginRuntime>,
+    /// The interfaces that it publishes functions of.
+    pub services: Vec<Service>,
     /// Its routes.
     pub routes: Vec<Arc<Route>>,
     /// The place of its `on-disable` among its functions.
@@ -109,16 +84,22 @@ pub struct Conflict {
 /// A snapshot of everything that is active.
 #[derive(Default)]
 pub struct Catalog {
+    host: Arc<[Service]>,
     plugins: Vec<Arc<ActivePlugin>>,
     paths: matchit::Router<PathRoutes>,
+    /// By the path of a gRPC request.
+    methods: HashMap<Box<str>, Arc<Method>>,
+    /// The `.proto` files of all services.
+    files: Files,
 }
 
 impl Catalog {
-    /// Builds the one radix tree over all routes.
+    /// Builds the one radix tree over all routes and the table of gRPC methods, over the host's own services and those of
+    /// plugins.
     ///
     /// # Errors
-    /// When two plugins have one id, export one interface, or want one route.
-    pub fn build(plugins: Vec<Arc<ActivePlugin>>) -> Result<Self, Conflict> {
+    /// When two export one interface, want one route, or would be one gRPC service.
+    pub fn build(host: Arc<[Service]>, plugins: Vec<Arc<ActivePlugin>>) -> Result<Self, Conflict> {
         let mut exported: HashMap<&str, &str> = HashMap::new();
         for plugin in &plugins {
             // The lifecycle is an extension point: everybody may fill it.
@@ -139,8 +120,8 @@ impl Catalog {
                     if let Some(first) = routes.iter().find(|known| known.verb == route.verb) {
                         return Err(Conflict {
                             wanted: format!("route {} {}", route.verb, route.template),
-                            first: first.plugin.id().to_string(),
-                            second: route.plugin.id().to_string(),
+                            first: first.method.provider().to_owned(),
+                            second: route.method.provider().to_owned(),
                         });
                     }
                     routes.push(route.clone());
@@ -150,7 +131,7 @@ impl Catalog {
         }
         let mut paths = matchit::Router::new();
         for (template, routes) in by_template {
-            let second = routes.first().map(|route| route.plugin.id().to_string()).unwrap_or_default();
+            let second = routes.first().map(|route| route.method.provider().to_owned()).unwrap_or_default();
             let allow = allow_header(&routes);
             paths.insert(template.to_string(), PathRoutes { routes, allow }).map_err(|error| Conflict {
                 wanted: format!("path {template}"),
@@ -158,7 +139,20 @@ impl Catalog {
                 second,
             })?;
         }
-        Ok(Self { plugins, paths })
+        let methods = methods(&host, &plugins)?;
+        let files = files(&host, &plugins)?;
+        Ok(Self { host, plugins, paths, methods, files })
+    }
+
+    /// Every service, those of the host first.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.host.iter().chain(self.plugins.iter().flat_map(|plugin| &plugin.services))
+    }
+
+    /// The method of this path of a gRPC request, such as `/arcana.auth.v1.AuthService/Login`.
+    #[must_use]
+    pub fn method(&self, path: &str) -> Option<&Arc<Method>> {
+        self.methods.get(path)
     }
 
     /// The active plugins.
@@ -173,11 +167,87 @@ impl Catalog {
         self.paths.at(path).ok()
     }
 
+    /// The `.proto` files of all services, for reflection.
+    #[must_use]
+    pub const fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// The plugin that exports this interface.
     #[must_use]
     pub fn exporter(&self, interface: &str) -> Option<&Arc<ActivePlugin>> {
         self.plugins.iter().find(|plugin| plugin.exports.iter().any(|export| export == interface))
     }
+}
+
+/// The catalog that is in force: read without a lock, replaced as a whole.
+pub struct LiveCatalog {
+    current: ArcSwap<Catalog>,
+    changed: watch::Sender<()>,
+}
+
+impl Default for LiveCatalog {
+    fn default() -> Self {
+        let (changed, _) = watch::channel(());
+        Self { current: ArcSwap::from_pointee(Catalog::default()), changed }
+    }
+}
+
+impl LiveCatalog {
+    /// The catalog, for a moment.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Catalog>> {
+        self.current.load()
+    }
+
+    /// The catalog, to be kept for as long as a request takes.
+    #[must_use]
+    pub fn load_full(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Puts another in force; requests under way go on with theirs.
+    pub fn store(&self, catalog: Catalog) {
+        self.current.store(Arc::new(catalog));
+        self.changed.send_replace(());
+    }
+
+    /// Told whenever another is in force.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
+
+/// The gRPC methods by their paths. Two versions of a WIT package can be one protobuf package: only one may have a service.
+fn methods(host: &[Service], plugins: &[Arc<ActivePlugin>]) -> Result<HashMap<Box<str>, Arc<Method>>, Conflict> {
+    let mut providers: HashMap<&str, &str> = host.iter().map(|service| (&*service.proto, "the host")).collect();
+    for plugin in plugins {
+        for service in &plugin.services {
+            if let Some(first) = providers.insert(&service.proto, &plugin.id) {
+                return Err(Conflict {
+                    wanted: format!("gRPC service {}", service.proto),
+                    first: first.to_owned(),
+                    second: plugin.id.to_string(),
+                });
+            }
+        }
+    }
+    let services = host.iter().chain(plugins.iter().flat_map(|plugin| &plugin.services));
+    let methods = services.flat_map(|service| &service.methods);
+    Ok(methods.map(|method| (method.grpc_path.clone(), method.clone())).collect())
+}
+
+/// The `.proto` files. Plugins that share types must agree on them.
+fn files(host: &[Service], plugins: &[Arc<ActivePlugin>]) -> Result<Files, Conflict> {
+    let described = |services: &[Service]| Files::of(services.iter().map(Service::described));
+    let conflict = |wanted: String, second: &str| Conflict { wanted, first: "another".into(), second: second.into() };
+    let mut files = described(host).map_err(|error| conflict(error.to_string(), "the host"))?;
+    for plugin in plugins {
+        let own = described(&plugin.services).map_err(|error| conflict(error.to_string(), &plugin.id))?;
+        files.merge(&own).map_err(|error| conflict(error.to_string(), &plugin.id))?;
+    }
+    Ok(files)
 }
 
 fn allow_header(routes: &[Arc<Route>]) -> HeaderValue {

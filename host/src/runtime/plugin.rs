@@ -166,8 +166,8 @@ impl PluginRuntime {
         })
     }
 
-    /// Calls the function at `place`. The call's deadline is set from the function's own time limit. Dropping the future
-    /// stops the guest.
+    /// Calls the function at `place`. The function's own time limit may move the call's deadline forward, never back.
+    /// Dropping the future stops the guest.
     ///
     /// # Errors
     /// See [`CallError`]. A trap is logged here, once.
@@ -212,7 +212,7 @@ impl PluginRuntime {
         params: &[Val],
         mut call: Call,
     ) -> Result<Option<Val>, CallError> {
-        let deadline = Instant::now() + function.timeout;
+        let deadline = call.deadline.min(Instant::now() + function.timeout);
         call.deadline = deadline;
         // The function's own limit first: its storm waits there without holding the plugin's places.
         let _own = match &function.concurrency {

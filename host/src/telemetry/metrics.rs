@@ -3,14 +3,16 @@
 //! What requests and calls need is looked up once, when a route or a plugin is made ([`RouteMetrics`], [`CallMetrics`]),
 //! so that counting is a few atomic additions.
 
-use std::array;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+mod requests;
+
+pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
 
 use super::process;
 use super::pulled::{Kind, Pulled, float};
@@ -27,9 +29,10 @@ const CALL_SECONDS: &[f64] =
 const UNROUTED: &str = "(host)";
 
 /// The limits that turn something away, as `arcana_limit_rejections_total` names them.
-const LIMITS: [&str; 11] = [
+const LIMITS: [&str; 12] = [
     "rate",
     "body",
+    "answer",
     "body_time",
     "header",
     "connections",
@@ -74,6 +77,12 @@ families! {
     http_duration: HistogramVec = "arcana_http_request_duration_seconds" ["method", "route"] in REQUEST_SECONDS;
     /// HTTP requests that are being answered.
     http_in_flight: IntGauge = "arcana_http_requests_in_flight" [];
+    /// gRPC requests that were answered, by the status that the answer ends with.
+    grpc_requests: IntCounterVec = "arcana_grpc_requests_total" ["service", "method", "code"];
+    /// Time from the head of a gRPC request to the whole answer of a unary method, to the first of a streaming one.
+    grpc_duration: HistogramVec = "arcana_grpc_request_duration_seconds" ["service", "method"] in REQUEST_SECONDS;
+    /// gRPC requests that are being answered.
+    grpc_in_flight: IntGauge = "arcana_grpc_requests_in_flight" [];
     /// Requests, calls, queries and uploads that a limit turned away; of connections those that had to wait.
     limit_rejections: IntCounterVec = "arcana_limit_rejections_total" ["limit"];
     /// Calls into plugins by how they ended; an error that the function itself answered is ok.
@@ -187,8 +196,19 @@ impl Metrics {
     /// Counts a request as being answered until the guard is dropped.
     #[must_use]
     pub fn http_in_flight(&self) -> InFlight<'_> {
-        self.families.http_in_flight.inc();
-        InFlight(&self.families.http_in_flight)
+        InFlight::new(&self.families.http_in_flight)
+    }
+
+    /// Counts a gRPC request as being answered until the guard is dropped.
+    #[must_use]
+    pub fn grpc_in_flight(&self) -> InFlight<'_> {
+        InFlight::new(&self.families.grpc_in_flight)
+    }
+
+    /// What is counted for a gRPC method.
+    #[must_use]
+    pub fn grpc(&self, service: &str, method: &str) -> GrpcMetrics {
+        GrpcMetrics::new(&self.families.grpc_requests, &self.families.grpc_duration, service, method)
     }
 
     /// What is counted for a route: its method and its template, never the raw path.
@@ -261,56 +281,7 @@ impl Families {
     }
 
     fn route(&self, method: &str, template: &str) -> RouteMetrics {
-        RouteMetrics {
-            requests: self.http_requests.clone(),
-            duration: self.http_duration.with_label_values(&[method, template]),
-            by_status: array::from_fn(|_| OnceLock::new()),
-            method: method.to_owned(),
-            template: template.to_owned(),
-        }
-    }
-}
-
-/// A request that is being answered.
-pub struct InFlight<'m>(&'m IntGauge);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// The statuses that a route usually answers, each with a place for its counter.
-const USUAL: [u16; 16] = [200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 503, 504];
-
-/// What is counted for a route.
-pub struct RouteMetrics {
-    requests: IntCounterVec,
-    duration: Histogram,
-    /// Made when a status is first answered, so that only those that happen are shown.
-    by_status: [OnceLock<IntCounter>; USUAL.len()],
-    method: String,
-    template: String,
-}
-
-impl RouteMetrics {
-    /// Counts an answer.
-    pub fn record(&self, status: http::StatusCode, elapsed: Duration) {
-        self.duration.observe(elapsed.as_secs_f64());
-        match USUAL.iter().position(|usual| *usual == status.as_u16()) {
-            Some(at) => self.by_status[at].get_or_init(|| self.counter(status)).inc(),
-            None => self.counter(status).inc(),
-        }
-    }
-
-    fn prepare(&self, status: http::StatusCode) {
-        if let Some(at) = USUAL.iter().position(|usual| *usual == status.as_u16()) {
-            self.by_status[at].get_or_init(|| self.counter(status));
-        }
-    }
-
-    fn counter(&self, status: http::StatusCode) -> IntCounter {
-        self.requests.with_label_values(&[self.method.as_str(), self.template.as_str(), status.as_str()])
+        RouteMetrics::new(&self.http_requests, &self.http_duration, method, template)
     }
 }
 

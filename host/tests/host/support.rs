@@ -110,7 +110,7 @@ impl Setup {
         let setup = Self { home, dev: false, env: Vec::new() };
         std::fs::write(setup.path("config/trust.toml"), trust::development(&KEY.public_key())).unwrap();
         setup.config(
-            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[limits]\nrate_limits = false\n[limits.compile]\nmemory = \"4GiB\"\n",
+            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[server.grpc]\naddress = \"127.0.0.1\"\nport = 0\n[limits]\nrate_limits = false\n[limits.compile]\nmemory = \"4GiB\"\n",
         )
     }
 
@@ -192,9 +192,19 @@ impl Setup {
                 let _ = send.send(line);
             }
         });
-        let mut host = Host { child, url: String::new(), printed: Vec::new(), client: client(), setup: Some(self) };
+        let mut host = Host {
+            child,
+            url: String::new(),
+            grpc: String::new(),
+            printed: Vec::new(),
+            client: client(),
+            setup: Some(self),
+        };
         let until = Instant::now() + START;
         while let Ok(line) = receive.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if let Some(address) = line.strip_prefix("gRPC on ") {
+                host.grpc = format!("http://{address}");
+            }
             if let Some(rest) = line.strip_prefix("arcana is serving on ") {
                 host.url = rest.split(' ').next().unwrap().to_owned();
             }
@@ -229,6 +239,8 @@ pub struct Host {
     child: Child,
     /// `http://127.0.0.1:port`
     pub url: String,
+    /// The address of gRPC, `http://127.0.0.1:port`; empty where it is off.
+    pub grpc: String,
     /// What it printed until it served.
     pub printed: Vec<String>,
     /// A client with connections of its own.

@@ -31,6 +31,12 @@ pub struct Service<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Files(pub(super) BTreeMap<String, Arc<FileDescriptorProto>>);
 
+impl FromIterator<FileDescriptorProto> for Files {
+    fn from_iter<I: IntoIterator<Item = FileDescriptorProto>>(files: I) -> Self {
+        Self(files.into_iter().map(|file| (file.name().to_owned(), Arc::new(file))).collect())
+    }
+}
+
 impl Files {
     /// Describes the services of one component, with every type that they use and all doc comments.
     ///

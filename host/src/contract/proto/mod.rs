@@ -45,5 +45,28 @@ pub fn method_name(function: &str) -> String {
     camel(function)
 }
 
+/// Reads a request message into the parameters of a call.
+///
+/// # Errors
+/// Until the codec is there: always.
+pub fn decode(
+    _plan: &super::FunctionPlan,
+    _message: &[u8],
+) -> Result<Vec<wasmtime::component::Val>, crate::problem::Problem> {
+    Err(crate::problem::Problem::new(crate::problem::Kind::Unavailable, "the codec is not there yet"))
+}
+
+/// Appends the response message of a call's results.
+///
+/// # Errors
+/// Until the codec is there: always.
+pub fn answer(
+    _plan: &super::FunctionPlan,
+    _results: &[wasmtime::component::Val],
+    _out: &mut Vec<u8>,
+) -> Result<(), crate::problem::Problem> {
+    Err(crate::problem::Problem::new(crate::problem::Kind::Unavailable, "the codec is not there yet"))
+}
+
 #[cfg(test)]
 mod tests;
