@@ -131,8 +131,9 @@ pub async fn serve_rest(
     let (bounds, metrics) = (Bounds::rest(settings), rest.metrics().clone());
     let front = RestFront(rest);
     let compression = settings.compression.then(CompressionLayer::new);
+    let web = grpc.as_ref().is_some_and(|grpc| grpc.web());
     // A type for each case instead of one boxed service: what is off costs nothing.
-    match (cors(&settings.cors), compression, grpc.map(GrpcFront)) {
+    match (cors(&settings.cors, web), compression, grpc.map(GrpcFront)) {
         (None, None, None) => listener::serve(listener, bounds, metrics, front, stop).await,
         (None, Some(small), None) => listener::serve(listener, bounds, metrics, small.layer(front), stop).await,
         (Some(cors), None, None) => listener::serve(listener, bounds, metrics, cors.layer(front), stop).await,
@@ -162,14 +163,14 @@ pub async fn serve_grpc(listener: TcpListener, config: &Config, grpc: Arc<Grpc>,
     let bounds = Bounds::grpc(&config.server.grpc, &config.server.rest);
     let (metrics, web) = (grpc.metrics().clone(), grpc.web());
     let front = GrpcFront(grpc);
-    match cors(&config.server.rest.cors).filter(|_| web) {
+    match cors(&config.server.rest.cors, web).filter(|_| web) {
         None => listener::serve(listener, bounds, metrics, front, stop).await,
         Some(cors) => listener::serve(listener, bounds, metrics, cors.layer(front), stop).await,
     }
 }
 
-/// Nothing where no origin is allowed. The settings were checked, so that what is left out here was never there.
-fn cors(settings: &Cors) -> Option<CorsLayer> {
+/// Nothing where no origin is allowed; with `web` pages may send and read the headers of gRPC-Web too. The settings were checked, so that what is left out here was never there.
+fn cors(settings: &Cors, web: bool) -> Option<CorsLayer> {
     if settings.origins.is_empty() {
         return None;
     }
@@ -178,8 +179,9 @@ fn cors(settings: &Cors) -> Option<CorsLayer> {
     let origin = if any { AllowOrigin::any() } else { AllowOrigin::list(origins) };
     let methods: Vec<Method> = settings.methods.iter().filter_map(|method| method.parse().ok()).collect();
     let headers = settings.headers.iter().filter_map(|header| header.parse::<HeaderName>().ok());
-    let headers: Vec<HeaderName> = headers.chain(WEB_REQUEST.map(HeaderName::from_static)).collect();
-    let exposed = [super::answer::REQUEST_ID.clone(), http::header::RETRY_AFTER];
+    let names = |names: [&'static str; 3]| names.into_iter().filter(move |_| web).map(HeaderName::from_static);
+    let headers: Vec<HeaderName> = headers.chain(names(WEB_REQUEST)).collect();
+    let exposed = [super::answer::REQUEST_ID.clone(), http::header::RETRY_AFTER].into_iter();
     Some(
         CorsLayer::new()
             .allow_origin(origin)
@@ -187,7 +189,7 @@ fn cors(settings: &Cors) -> Option<CorsLayer> {
             .allow_headers(headers)
             .allow_credentials(settings.credentials)
             .max_age(settings.max_age.get())
-            .expose_headers(exposed.into_iter().chain(WEB_ANSWER.map(HeaderName::from_static)).collect::<Vec<_>>()),
+            .expose_headers(exposed.chain(names(WEB_ANSWER)).collect::<Vec<_>>()),
     )
 }
 

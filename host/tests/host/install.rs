@@ -198,7 +198,7 @@ async fn a_plugin_that_refuses_to_start_is_left_out() {
     let setup = json_log().plugin("chaos", &guest("chaos")).plugin("fine", &plugin("fine", 1, 1));
     let setting = |value: &str| {
         format!(
-            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[limits.compile]\nmemory = \"4GiB\"\n[plugins.settings.\"test/chaos\"]\nrefuse_to_start = \"{value}\"\n"
+            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[server.grpc]\nenabled = false\n[limits.compile]\nmemory = \"4GiB\"\n[plugins.settings.\"test/chaos\"]\nrefuse_to_start = \"{value}\"\n"
         )
     };
     let mut host = setup.config(&setting("no licence")).start();
@@ -214,7 +214,9 @@ async fn a_plugin_that_refuses_to_start_is_left_out() {
         );
         assert_eq!(health(&host).await, (1, 1));
     }
-    let host = stopped(host).config("[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n").start();
+    let host = stopped(host)
+        .config("[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[server.grpc]\nenabled = false\n")
+        .start();
     let (status, answer) = host.post("/test/chaos/random", json!({ "len": 5 })).await;
     assert_eq!((status, answer, codes(&host)), (200, json!(5), expect([])));
 }
