@@ -9,7 +9,8 @@ use std::sync::Arc;
 use wasmtime::component::Val;
 
 use super::error::ContractError;
-use super::json::{self, Bad, Errors, Path, code};
+use super::input::{Bad, Errors, NOTHING, Path, Seen, absent, code};
+use super::json;
 use super::locate::Locator;
 use super::names::snake;
 use super::plan::FunctionPlan;
@@ -148,7 +149,7 @@ impl Binding {
     ) -> Result<Vec<Val>, Problem> {
         let mut errors = Errors::new();
         let mut params = self.blank();
-        let mut in_path = json::Seen::new(self.path.len());
+        let mut in_path = Seen::new(self.path.len());
         for (name, raw) in path {
             let slot = self.path.iter().enumerate().find(|(_, (known, _))| **known == *name);
             if let Some((at, (_, Slot { field, target }))) = slot {
@@ -177,9 +178,9 @@ impl Binding {
     fn blank(&self) -> Vec<Val> {
         let blank = |(at, param): (usize, &Field)| match &*param.ty {
             Type::Record(record) if self.flat == Some(at) => {
-                Val::Record(record.fields.iter().map(|field| (field.name.clone(), json::NOTHING)).collect())
+                Val::Record(record.fields.iter().map(|field| (field.name.clone(), NOTHING)).collect())
             }
-            _ => json::NOTHING,
+            _ => NOTHING,
         };
         self.params.iter().enumerate().map(blank).collect()
     }
@@ -202,7 +203,7 @@ impl Target {
 impl Slots {
     fn read_query(&self, query: &str, errors: &mut Errors, params: &mut [Val]) {
         let mut found: Vec<Option<Val>> = vec![None; self.fields.len()];
-        let mut seen = json::Seen::new(self.fields.len());
+        let mut seen = Seen::new(self.fields.len());
         for pair in query.split('&') {
             let (key, raw) = pair.split_once('=').unwrap_or((pair, ""));
             // A key that cannot be read is no key of ours.
@@ -229,7 +230,7 @@ impl Slots {
                         // Keeps the positions of those that follow.
                         Err(bad) => {
                             errors.add(&path, bad);
-                            items.push(json::NOTHING);
+                            items.push(NOTHING);
                         }
                     }
                 }
@@ -243,7 +244,7 @@ impl Slots {
                     Some(Val::Option(Some(Box::new(Val::List(items)))))
                 }
                 None if !is_option && list_item(&field.ty).is_some() => Some(Val::List(Vec::new())),
-                None if !seen.has(at) => json::absent(&field.presence),
+                None if !seen.has(at) => absent(&field.presence),
                 other => other,
             };
             match value {

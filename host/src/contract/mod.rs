@@ -26,6 +26,7 @@ pub mod bind;
 mod compare;
 pub mod docs;
 mod error;
+mod input;
 pub mod json;
 mod locate;
 pub mod names;

@@ -5,7 +5,8 @@ use std::num::IntErrorKind;
 
 use wasmtime::component::Val;
 
-use super::json::{Bad, Errors, base64_bytes, code, described, float_word, integer, label, one_char, real};
+use super::input::{Bad, Errors, code};
+use super::json::{base64_bytes, described, float_word, integer, label, one_char, real};
 use super::types::Type;
 
 /// A scalar; see [`Type::is_scalar`].

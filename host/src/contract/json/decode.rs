@@ -8,14 +8,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
-use super::collect::{Bad, Errors, Path, code};
 use super::parts::{drain_seq, flags, one_member, read_fields, tuple, wrapper};
 use super::scalar::{base64_bytes, float_word, integer, label, one_char, real, unknown, wrong_type};
+use crate::contract::input::{Bad, Errors, NOTHING, Path, code};
 use crate::contract::types::{Fields, OptionType, Record, Type, Variant};
 use crate::problem::{Kind, Problem};
-
-/// Stands for a value that could not be read; never leaves this module without an error beside it.
-pub(crate) const NOTHING: Val = Val::Bool(false);
 
 /// One JSON text as a value of this type.
 ///

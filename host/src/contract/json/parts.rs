@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use wasmtime::component::Val;
 
-use super::collect::{Bad, Errors, Path, code};
-use super::decode::{NOTHING, Seed};
+use super::decode::Seed;
 use super::scalar::unknown;
+use crate::contract::input::{Bad, Errors, NOTHING, Path, Seen, absent, code};
 use crate::contract::types::{Fields, Labels, Presence, Type};
 
 /// Reads known fields in any order, skips unknown ones, and fills in what absence means.
@@ -51,15 +51,6 @@ pub(super) fn read_fields<'de, A: MapAccess<'de>>(
         }
     }
     Ok(())
-}
-
-/// What a field is when it is not there, unless it must be.
-pub(crate) fn absent(presence: &Presence) -> Option<Val> {
-    match presence {
-        Presence::Required => None,
-        Presence::Optional => Some(Val::Option(None)),
-        Presence::Change(_) => Some(Val::Variant("keep".into(), None)),
-    }
 }
 
 /// The change that a null or a value means.
@@ -239,32 +230,5 @@ impl<'de, F: Fn(&str) -> Option<usize>> Visitor<'de> for Key<F> {
 
     fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
         Ok((self.0)(name))
-    }
-}
-
-/// Which positions were met; up to 64 without an allocation.
-pub(crate) struct Seen {
-    first: u64,
-    rest: Vec<bool>,
-}
-
-impl Seen {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { first: 0, rest: vec![false; count.saturating_sub(64)] }
-    }
-
-    /// Marks a position; true where it was marked before.
-    pub(crate) fn mark(&mut self, at: usize) -> bool {
-        if at < 64 {
-            let before = self.first;
-            self.first |= 1 << at;
-            before == self.first
-        } else {
-            self.rest.get_mut(at - 64).is_some_and(|seen| std::mem::replace(seen, true))
-        }
-    }
-
-    pub(crate) fn has(&self, at: usize) -> bool {
-        if at < 64 { self.first >> at & 1 == 1 } else { self.rest.get(at - 64).copied().unwrap_or(false) }
     }
 }

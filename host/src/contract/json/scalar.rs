@@ -7,8 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use wasmtime::component::Val;
 
-use super::MAX_BYTES;
-use super::collect::{Bad, Errors, code};
+use crate::contract::input::{Bad, Errors, MAX_BYTES, code};
 use crate::contract::types::{Labels, Type};
 
 const LENIENT: GeneralPurposeConfig =

@@ -1,10 +1,23 @@
-//! What is wrong with the fields of one request, collected with their paths.
+//! What reading a request needs in every protocol: what is wrong with its fields, collected with their paths, and what
+//! it may still use.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{MAX_BYTES, MAX_ERRORS, MAX_VALUES};
+use wasmtime::component::Val;
+
+use super::types::Presence;
 use crate::problem::FieldError;
+
+/// Most field errors a problem lists.
+pub const MAX_ERRORS: usize = 100;
+/// Most values one request may hold, every field of every record counted: small bodies must not become large memory.
+pub const MAX_VALUES: usize = 1 << 18;
+/// Most bytes that all `list<u8>` of a request may hold together: each travels as one dynamic value.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// Stands for a value that could not be read; never leaves this crate without an error beside it.
+pub(crate) const NOTHING: Val = Val::Bool(false);
 
 /// The codes of field errors.
 pub(crate) mod code {
@@ -143,5 +156,41 @@ impl Errors {
 
     pub(crate) fn into_list(self) -> Vec<FieldError> {
         self.list
+    }
+}
+
+/// What a field is when it is not there, unless it must be.
+pub(crate) fn absent(presence: &Presence) -> Option<Val> {
+    match presence {
+        Presence::Required => None,
+        Presence::Optional => Some(Val::Option(None)),
+        Presence::Change(_) => Some(Val::Variant("keep".into(), None)),
+    }
+}
+
+/// Which positions were met; up to 64 without an allocation.
+pub(crate) struct Seen {
+    first: u64,
+    rest: Vec<bool>,
+}
+
+impl Seen {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { first: 0, rest: vec![false; count.saturating_sub(64)] }
+    }
+
+    /// Marks a position; true where it was marked before.
+    pub(crate) fn mark(&mut self, at: usize) -> bool {
+        if at < 64 {
+            let before = self.first;
+            self.first |= 1 << at;
+            before == self.first
+        } else {
+            self.rest.get_mut(at - 64).is_some_and(|seen| std::mem::replace(seen, true))
+        }
+    }
+
+    pub(crate) fn has(&self, at: usize) -> bool {
+        if at < 64 { self.first >> at & 1 == 1 } else { self.rest.get(at - 64).copied().unwrap_or(false) }
     }
 }
