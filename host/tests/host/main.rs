@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod contract;
 mod create_admin;
+mod grpc;
 mod http;
 mod install;
 mod limits;
