@@ -8,7 +8,7 @@ mod scalar;
 use wasmtime::component::Val;
 
 pub(super) use decode::fields;
-pub(super) use scalar::{base64_bytes, described, float_word, integer, label, one_char, real};
+pub(super) use scalar::{base64_bytes, described, float_word, integer, label, one_char, real, unknown};
 
 pub use super::input::{MAX_BYTES, MAX_ERRORS, MAX_VALUES};
 pub use decode::decode;

@@ -20,14 +20,30 @@
 //! A package is `namespace.name.v<major>`, an interface a service, a function a method. Its only parameter is the request
 //! where it is a record; otherwise there is a `…Request` with the parameters, numbered from 1. A result that is a record is
 //! the response; any other is the field `value = 1` of a `…Response`, which is empty where there is no result.
+//!
+//! # Reading and writing
+//! Requests go straight into component values and responses straight out of them. What is absent has the default of its
+//! type: zero, false, empty, none; a change keeps. Messages that are no option must be there and a oneof must have a case,
+//! an enum must not be 0: else the field error is `REQUIRED`. Fields are wrong with the same paths and codes as in JSON.
+//! A field that occurs again replaces, merges or goes on as the specification of protobuf has it, and only the outcome is
+//! judged. Unknown fields are skipped. Bytes that are no such message, a field of another wire type among them, are a
+//! problem of kind malformed. Limits are those of JSON ([`super::json::MAX_VALUES`] and beside it), and messages nest at
+//! most 100 levels deep. Answers leave defaults out; lists of numbers and of enums are packed, and read in both forms.
 
 mod build;
+mod decode;
 mod descriptor;
+mod encode;
 pub(crate) mod form;
 mod merge;
+mod message;
+mod reader;
+mod scalar;
 mod walk;
 
+pub use decode::{decode, decode_response};
 pub use descriptor::{Files, Service};
+pub use encode::{answer, encode_request};
 pub use merge::Disagreement;
 
 use super::names::camel;
@@ -43,29 +59,6 @@ pub fn service_name(package: &PackageName, interface: &str) -> String {
 #[must_use]
 pub fn method_name(function: &str) -> String {
     camel(function)
-}
-
-/// Reads a request message into the parameters of a call.
-///
-/// # Errors
-/// Until the codec is there: always.
-pub fn decode(
-    _plan: &super::FunctionPlan,
-    _message: &[u8],
-) -> Result<Vec<wasmtime::component::Val>, crate::problem::Problem> {
-    Err(crate::problem::Problem::new(crate::problem::Kind::Unavailable, "the codec is not there yet"))
-}
-
-/// Appends the response message of a call's results.
-///
-/// # Errors
-/// Until the codec is there: always.
-pub fn answer(
-    _plan: &super::FunctionPlan,
-    _results: &[wasmtime::component::Val],
-    _out: &mut Vec<u8>,
-) -> Result<(), crate::problem::Problem> {
-    Err(crate::problem::Problem::new(crate::problem::Kind::Unavailable, "the codec is not there yet"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 mod bind;
 mod decode;
 mod plan;
-mod props;
+pub(super) mod props;
 
 use std::sync::Arc;
 

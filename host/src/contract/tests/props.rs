@@ -15,7 +15,7 @@ use crate::problem::Kind;
 
 /// A type as a tree; named ones become definitions.
 #[derive(Debug, Clone)]
-enum Shape {
+pub(in crate::contract) enum Shape {
     Plain(&'static str),
     List(Box<Shape>),
     Option(Box<Shape>),
@@ -28,7 +28,7 @@ enum Shape {
     Flags(usize),
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(in crate::contract) fn shape() -> impl Strategy<Value = Shape> {
     let plain = prop::sample::select(vec![
         "bool",
         "s8",
@@ -67,7 +67,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 /// The type as WIT; definitions go to `defs`.
-fn wit(shape: &Shape, defs: &mut Vec<String>) -> String {
+pub(in crate::contract) fn wit(shape: &Shape, defs: &mut Vec<String>) -> String {
     let define = |defs: &mut Vec<String>, kind: &str, body: String| {
         let name = format!("t{}-x", defs.len());
         defs.push(format!("{kind} {name} {{ {body} }}"));
@@ -128,7 +128,7 @@ fn plan(shape: &Shape) -> FunctionPlan {
     }
 }
 
-fn value(ty: &Arc<Type>) -> BoxedStrategy<Val> {
+pub(in crate::contract) fn value(ty: &Arc<Type>) -> BoxedStrategy<Val> {
     match &**ty {
         Type::Bool => any::<bool>().prop_map(Val::Bool).boxed(),
         Type::S8 => any::<i8>().prop_map(Val::S8).boxed(),

@@ -1,3 +1,4 @@
+mod codec;
 mod descriptor;
 
 use prost_reflect::DescriptorPool;
