@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use prost_types::field_descriptor_proto::Label;
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto, ServiceDescriptorProto,
 };
 
+use super::text;
 use super::walk::{comments, set_comments};
 
 /// A name stands for different things in two sets of files, neither of which is the other with something appended.
@@ -119,17 +119,9 @@ fn distinct(file: &FileDescriptorProto) -> Result<(), Disagreement> {
 
 /// A field as it is declared, but with the full name of its type.
 fn shape(field: &FieldDescriptorProto) -> String {
-    let label = match field.label() {
-        Label::Repeated => "repeated ",
-        _ if field.proto3_optional() => "optional ",
-        _ => "",
-    };
-    let ty = match &field.type_name {
-        Some(name) => bare(name).to_owned(),
-        None => field.r#type().as_str_name().trim_start_matches("TYPE_").to_ascii_lowercase(),
-    };
-    let oneof = if field.oneof_index.is_some() && !field.proto3_optional() { " of a oneof" } else { "" };
-    format!("{label}{ty} {} = {}{oneof}", field.name(), field.number())
+    let ty = field.type_name.as_deref().map_or_else(|| text::scalar(field), |name| bare(name).to_owned());
+    let oneof = if text::oneof(field).is_some() { " of a oneof" } else { "" };
+    text::declaration(field, &ty) + oneof
 }
 
 fn bare(type_name: &str) -> &str {

@@ -39,6 +39,7 @@ mod merge;
 mod message;
 mod reader;
 mod scalar;
+pub mod text;
 mod walk;
 
 pub use decode::{decode, decode_response};

@@ -114,7 +114,7 @@ pub(in crate::contract) fn wit(shape: &Shape, defs: &mut Vec<String>) -> String 
     }
 }
 
-fn plan(shape: &Shape) -> FunctionPlan {
+pub(in crate::contract) fn plan(shape: &Shape) -> FunctionPlan {
     let mut defs = Vec::new();
     let ty = wit(shape, &mut defs);
     let mut contract = contract(&format!("{}\nf: func(p: {ty}, q: u8) -> {ty};", defs.join("\n")));

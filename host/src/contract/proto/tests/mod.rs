@@ -1,5 +1,6 @@
 mod codec;
 mod descriptor;
+mod text;
 
 use prost_reflect::DescriptorPool;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
