@@ -49,7 +49,10 @@ pub fn run() -> ExitCode {
         Verb::Serve(args) => serve::run(&args),
         Verb::Config(args) => return config::run(&args),
         Verb::Key(args) => key::run(args),
-        Verb::Plugin(args) => plugin::run(args),
+        Verb::Plugin(args) => match plugin::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Verb::User(args) => user::run(&args),
         Verb::CompileWorker { cpu, memory } => compile::worker(cpu, memory),
     };

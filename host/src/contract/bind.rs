@@ -129,6 +129,40 @@ impl Binding {
         matches!(&self.rest, Rest::Body(slots) if !slots.fields.is_empty())
     }
 
+    /// The inputs in the path, by their names in the route, in its order.
+    pub fn path_fields(&self) -> impl Iterator<Item = (&str, &Field)> {
+        self.path.iter().map(|(name, slot)| (&**name, &slot.field))
+    }
+
+    /// The inputs in the query: scalars, lists of them, and options of either.
+    #[must_use]
+    pub fn query_fields(&self) -> &[Field] {
+        match &self.rest {
+            Rest::Query(slots) => &slots.fields,
+            Rest::Body(_) => &[],
+        }
+    }
+
+    /// The members of the body.
+    #[must_use]
+    pub fn body_fields(&self) -> &[Field] {
+        match &self.rest {
+            Rest::Query(_) => &[],
+            Rest::Body(slots) => &slots.fields,
+        }
+    }
+
+    /// The record that the body is as a whole, where it is one.
+    #[must_use]
+    pub fn body_type(&self) -> Option<&Type> {
+        let Rest::Body(slots) = &self.rest else { return None };
+        let param = self.params.get(self.flat?)?;
+        match &*param.ty {
+            Type::Record(record) if record.fields.len() == slots.fields.len() => Some(&param.ty),
+            _ => None,
+        }
+    }
+
     /// The place of a scalar among the parameters; see [`FunctionPlan::locate`].
     #[must_use]
     pub fn locate(&self, name: &str) -> Option<Locator> {

@@ -24,6 +24,7 @@
 
 pub mod bind;
 mod compare;
+pub mod compat;
 pub mod docs;
 mod error;
 mod input;

@@ -9,4 +9,5 @@ pub mod prepass;
 mod publish;
 pub mod refusal;
 pub mod registry;
+pub mod surface;
 pub mod verify;

@@ -135,6 +135,6 @@ fn rates(declared: &Declared, plan: &FunctionPlan) -> Result<Vec<(RateKey, Rate)
 }
 
 /// Whether requests of this method bring their input in a body.
-fn has_body(verb: &http::Method) -> bool {
+pub(super) fn has_body(verb: &http::Method) -> bool {
     !matches!(*verb, http::Method::GET | http::Method::DELETE | http::Method::HEAD)
 }

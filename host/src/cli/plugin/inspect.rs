@@ -14,6 +14,7 @@ use crate::contract::Contract;
 use crate::plugins::manifest::{Instances, Manifest, Method, RateBy, RateRule};
 use crate::plugins::pack;
 use crate::plugins::prepass::{self, PrepassLimits};
+use crate::plugins::surface::surface;
 use crate::plugins::verify::verify;
 
 /// Finds out all that can be found out about a file.
@@ -221,7 +222,13 @@ pub(super) fn contract_problems(manifest: &Manifest, contract: &Contract) -> Vec
         let error = contract.publish(&method.call).err()?;
         Some(Problem { code: "CONTRACT", message: error.to_string() })
     });
-    missing.chain(methods).collect()
+    let mut problems: Vec<Problem> = missing.chain(methods).collect();
+    // What is wrong with a method is told already.
+    if problems.is_empty() {
+        let files = surface(manifest, contract).and_then(|surface| surface.files());
+        problems.extend(files.err().map(|error| Problem { code: "CONTRACT", message: error.to_string() }));
+    }
+    problems
 }
 
 fn package_name(wit: &[u8]) -> Option<String> {

@@ -1,7 +1,9 @@
-//! `arcana plugin pack | sign | verify | inspect`: what a plugin's author and an administrator do with files. None of it
-//! needs a running host.
+//! `arcana plugin pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients and an
+//! administrator do with files. None of it needs a running host.
 
+mod compat;
 mod inspect;
+mod proto;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -9,6 +11,7 @@ mod text;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
@@ -55,6 +58,20 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Tells what clients of one version would meet if another one took its place, over gRPC and REST.
+    ///
+    /// The exit code is 0 where they can go on, 1 where some cannot, and 2 where a file is no plugin.
+    Compat {
+        /// The version that clients were made for: packed, signed or not.
+        old: PathBuf,
+        /// The version that is to replace it.
+        new: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes the gRPC contracts of plugins as `.proto` files, for authors of clients.
+    Proto(proto::ProtoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,11 +125,13 @@ impl FromStr for Seq {
 ///
 /// # Errors
 /// When a file cannot be read or written, or what was asked cannot be done. `inspect` of a file that can be read succeeds.
-pub(super) fn run(args: PluginArgs) -> Result<()> {
+pub(super) fn run(args: PluginArgs) -> Result<ExitCode> {
     match args.verb {
-        Verb::Pack(args) => run_pack(&args),
-        Verb::Sign(args) => run_sign(&args),
-        Verb::Verify { file, trust } => run_verify(&file, &trust),
+        Verb::Pack(args) => run_pack(&args)?,
+        Verb::Sign(args) => run_sign(&args)?,
+        Verb::Verify { file, trust } => run_verify(&file, &trust)?,
+        Verb::Compat { old, new, json } => return Ok(compat::run(&old, &new, json)),
+        Verb::Proto(args) => proto::run(&args)?,
         Verb::Inspect { file, trust, json } => {
             let bytes = read(&file)?;
             let trust = trust.map(|path| read_trust(&path)).transpose()?;
@@ -120,9 +139,9 @@ pub(super) fn run(args: PluginArgs) -> Result<()> {
             let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { text::render(&report) };
             // A closed pipe, as behind `head`, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run_pack(args: &PackArgs) -> Result<()> {

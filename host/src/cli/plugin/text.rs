@@ -116,7 +116,7 @@ fn section(out: &mut String, title: &str, rows: &[Vec<String>]) {
 
 /// Columns as wide as their widest cell; the last one of a row is not padded. Control characters of a hostile file do not
 /// reach the terminal.
-fn table(out: &mut String, indent: &str, rows: &[Vec<String>]) {
+pub(super) fn table(out: &mut String, indent: &str, rows: &[Vec<String>]) {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
