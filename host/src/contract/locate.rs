@@ -33,6 +33,17 @@ impl Locator {
         }
     }
 
+    /// The name of the value in JSON; none where these are not the parameters that it was found in.
+    #[must_use]
+    pub fn name<'f>(&self, params: &'f Fields) -> Option<&'f str> {
+        let param = params.get(self.param)?;
+        let Some(at) = self.field else { return Some(&param.json_name) };
+        match &*param.ty {
+            Type::Record(record) => Some(&record.fields.get(at)?.json_name),
+            _ => None,
+        }
+    }
+
     /// The value as text; none where an option is none.
     #[must_use]
     pub fn text<'v>(&self, params: &'v [Val]) -> Option<Cow<'v, str>> {

@@ -31,6 +31,7 @@ mod input;
 pub mod json;
 mod locate;
 pub mod names;
+pub mod openapi;
 mod outcome;
 pub mod plan;
 mod planner;
