@@ -23,8 +23,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
     for (path, file) in FILES {
         // The first folder of the archive has the version in its name.
-        let name = archive.file_names().find(|name| name.split_once('/').is_some_and(|(_, rest)| rest == path));
-        let name = name.ok_or_else(|| format!("the archive of Swagger UI has no {path}"))?.to_owned();
+        let names = archive.file_names().collect::<Result<Vec<_>, _>>()?;
+        let name = names.iter().find(|name| name.split_once('/').is_some_and(|(_, rest)| rest == path));
+        let name = name.ok_or_else(|| format!("the archive of Swagger UI has no {path}"))?.clone().into_owned();
         let mut content = Vec::new();
         archive.by_name(&name)?.read_to_end(&mut content)?;
         // No time and no name in the header: the same input gives the same bytes.

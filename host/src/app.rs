@@ -17,6 +17,7 @@ use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_data
 use crate::capabilities::Services;
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
+use crate::ingress::docs::Docs;
 use crate::ingress::grpc::Grpc;
 use crate::ingress::health::{Health, Phase};
 use crate::ingress::host_routes::{HostRoutes, router};
@@ -162,6 +163,7 @@ impl App {
             health: health.clone(),
             tokens: self.tokens.clone(),
             metrics: config.observability.metrics.enabled.then(|| self.metrics.clone()),
+            docs: config.server.rest.docs.then(|| Docs::new(self.catalog.clone(), config)),
         });
         let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
         let grpc = config

@@ -54,6 +54,8 @@ pub struct Rest {
     pub trusted_proxies: Vec<Network>,
     /// Whether answers are compressed for clients that ask for it.
     pub compression: bool,
+    /// Whether the documentation is served: `/api/openapi.json` and `/api/docs`.
+    pub docs: bool,
     /// Cross-origin requests.
     pub cors: Cors,
 }

@@ -84,13 +84,16 @@ struct Detail<'a> {
 /// A success: the encoded value, or nothing.
 #[must_use]
 pub fn success(status: StatusCode, json: Option<Vec<u8>>) -> Response<Body> {
+    // These two never have a body (RFC 9110).
+    let json = json.filter(|_| !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT));
+    let has_body = json.is_some();
     let mut response = Response::new(Body(Either::Left(match json {
         Some(json) => Full::new(Bytes::from(json)),
         None => Full::default(),
     })));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if status != StatusCode::NO_CONTENT {
+    if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     // Answers depend on the caller and may hold tokens.
@@ -104,8 +107,12 @@ pub fn success(status: StatusCode, json: Option<Vec<u8>>) -> Response<Body> {
 pub enum HttpError {
     /// No such route.
     UnknownRoute,
+    /// No plugin has the name that was asked for.
+    UnknownPlugin,
     /// The route has other methods.
     MethodNotAllowed,
+    /// What is here is compressed, and the client does not take it so.
+    NotAcceptable,
     /// The body is larger than the limit, in bytes.
     TooLarge(u64),
     /// The body is none of JSON.
@@ -120,6 +127,16 @@ impl HttpError {
     fn parts(self) -> (StatusCode, &'static str, String) {
         match self {
             Self::UnknownRoute => (StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such route".into()),
+            Self::UnknownPlugin => (
+                StatusCode::NOT_FOUND,
+                "NOT_FOUND",
+                "there is no active plugin of this name; it is written `namespace/name`".into(),
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "NOT_ACCEPTABLE",
+                "this file is compressed; ask for it with `Accept-Encoding: gzip`".into(),
+            ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "METHOD_NOT_ALLOWED",

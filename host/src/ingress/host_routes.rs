@@ -1,4 +1,4 @@
-//! The host's own routes: health, metrics and the public keys of its tokens.
+//! The host's own routes: health, metrics, the public keys of its tokens, and the documentation.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::docs::{self, Docs};
 use super::health::{Health, Phase};
 use crate::principal::tokens::Tokens;
 use crate::telemetry::metrics::Metrics;
@@ -20,12 +21,15 @@ pub struct HostRoutes {
     pub tokens: Arc<Tokens>,
     /// What `/metrics` shows, where it is switched on.
     pub metrics: Option<Arc<Metrics>>,
+    /// The documentation, where it is switched on.
+    pub docs: Option<Docs>,
 }
 
 type Shared = State<Arc<HostRoutes>>;
 
 /// The routes as a router.
-pub fn router(routes: HostRoutes) -> Router {
+pub fn router(mut routes: HostRoutes) -> Router {
+    let docs = routes.docs.take().map(docs::router).unwrap_or_default();
     let mut router = Router::new();
     if routes.metrics.is_some() {
         router = router.route("/metrics", get(metrics));
@@ -37,6 +41,7 @@ pub fn router(routes: HostRoutes) -> Router {
         .route("/health/startup", get(startup))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(Arc::new(routes))
+        .merge(docs)
 }
 
 fn json(status: StatusCode, body: String) -> Response {

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod docs;
 pub mod grpc;
 pub mod health;
 pub mod host_api;

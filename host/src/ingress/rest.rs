@@ -173,6 +173,9 @@ impl Rest {
     async fn host_route(&self, request: Request<Incoming>, id: &RequestId, start: Instant) -> Response<Body> {
         // axum's router answers an unknown path with an empty 404; ours is the same error body as everywhere.
         let response = match self.host_routes.clone().oneshot(request).await {
+            Ok(response) if let Some(error) = response.extensions().get::<HttpError>().copied() => {
+                error.response(id, None)
+            }
             Ok(response) if response.status() == StatusCode::NOT_FOUND => HttpError::UnknownRoute.response(id, None),
             Ok(response) if response.status() == StatusCode::METHOD_NOT_ALLOWED => {
                 HttpError::MethodNotAllowed.response(id, response.headers().get(http::header::ALLOW))

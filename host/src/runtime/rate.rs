@@ -13,6 +13,10 @@ use governor::{Quota, RateLimiter};
 ///
 /// A key is kept as a 64-bit keyed hash: the table holds no addresses or names, and each key costs the same.
 pub struct Rate {
+    /// Sustained requests a minute.
+    pub per_minute: u32,
+    /// Requests at once.
+    pub burst: u32,
     limiter: RateLimiter<u64, DashMapStateStore<u64>, DefaultClock>,
     hasher: RandomState,
     clock: DefaultClock,
@@ -24,7 +28,8 @@ impl Rate {
     pub fn new(per_minute: u32, burst: u32) -> Self {
         let positive = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(positive(per_minute)).allow_burst(positive(burst));
-        Self { limiter: RateLimiter::dashmap(quota), hasher: RandomState::new(), clock: DefaultClock::default() }
+        let limiter = RateLimiter::dashmap(quota);
+        Self { per_minute, burst, limiter, hasher: RandomState::new(), clock: DefaultClock::default() }
     }
 
     /// Counts one request of this client. An IPv6 client is its /64, which is what one subscriber gets.

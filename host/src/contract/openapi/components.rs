@@ -12,7 +12,7 @@ use super::super::types::{Presence, Type, TypeName};
 
 /// On which side of a call a type is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(super) enum Side {
     /// What a client sends.
     Request,
     /// What the host answers.
@@ -129,8 +129,11 @@ impl<'a> Components<'a> {
         self.definitions.iter().flat_map(|definition| {
             let [request, answer] = &definition.keys;
             let answers = definition.answer.then_some((answer.as_str(), definition.ty, Side::Answer));
-            let requests = (definition.request && (!definition.answer || definition.differs))
-                .then_some((request.as_str(), definition.ty, Side::Request));
+            let requests = (definition.request && (!definition.answer || definition.differs)).then_some((
+                request.as_str(),
+                definition.ty,
+                Side::Request,
+            ));
             answers.into_iter().chain(requests)
         })
     }
@@ -174,8 +177,11 @@ impl<'a> Components<'a> {
                 format!("result {:?} {:?}", side(ok), side(err))
             }
             Type::Record(record) => {
-                let fields: Vec<_> =
-                    record.fields.iter().map(|field| (&field.name, self.shape_of_field(&field.presence, &field.ty))).collect();
+                let fields: Vec<_> = record
+                    .fields
+                    .iter()
+                    .map(|field| (&field.name, self.shape_of_field(&field.presence, &field.ty)))
+                    .collect();
                 format!("record {} {} {fields:?}", record.name.interface, record.name.name)
             }
             Type::Variant(variant) => {

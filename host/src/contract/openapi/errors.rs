@@ -39,12 +39,18 @@ const RESPONSES: [(u16, &str, &str, &str); 13] = [
         "A fault that is not the caller's: `INTERNAL_ERROR`, or `PLUGIN_EXECUTION_ERROR` where the plugin failed.",
         "INTERNAL_ERROR",
     ),
-    (503, "Unavailable", "Something this needs is not there right now, or too much is asked for at once.", "SERVICE_UNAVAILABLE"),
+    (
+        503,
+        "Unavailable",
+        "Something this needs is not there right now, or too much is asked for at once.",
+        "SERVICE_UNAVAILABLE",
+    ),
     (504, "Timeout", "It took too long.", "TIMEOUT"),
 ];
 
 /// The response to all that no other says.
-const OTHER: (&str, &str) = ("OtherError", "Any other error. A 405 has an `Allow` header with the methods of the path.");
+const OTHER: (&str, &str) =
+    ("OtherError", "Any other error. A 405 has an `Allow` header with the methods of the path.");
 
 /// The responses of an operation with references to those of these statuses, and to the one for all others.
 pub(super) fn add(mut responses: Object, statuses: impl Iterator<Item = u16>, used: &mut BTreeSet<u16>) -> Object {
@@ -113,7 +119,10 @@ pub(super) fn request_id_header() -> Object {
 /// `components.headers`
 pub(super) fn headers() -> Object {
     let id = Object::new()
-        .with("description", "The id of the request: what the client sent under this name, or a new one. The log has it too.")
+        .with(
+            "description",
+            "The id of the request: what the client sent under this name, or a new one. The log has it too.",
+        )
         .with("required", true)
         .with("schema", request_id());
     let wait = Object::new()

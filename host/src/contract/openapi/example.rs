@@ -32,9 +32,7 @@ pub(super) fn of(ty: &Type, name: &str) -> Node {
             },
             None => Node::Null,
         },
-        Type::Result { ok, .. } => {
-            Object::new().with("ok", ok.as_ref().map_or(Node::Null, |ok| of(ok, name))).into()
-        }
+        Type::Result { ok, .. } => Object::new().with("ok", ok.as_ref().map_or(Node::Null, |ok| of(ok, name))).into(),
     }
 }
 

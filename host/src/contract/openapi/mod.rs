@@ -19,7 +19,7 @@ use super::bind::Binding;
 use super::names::camel;
 use super::plan::{FunctionPlan, PackageName};
 use crate::principal::Role;
-use components::{Components, Side};
+use components::Components;
 pub use node::{Node, Object};
 use schema::Schemas;
 
@@ -49,7 +49,7 @@ pub struct Service<'a> {
     /// The name in WIT, such as `auth-service`.
     pub name: &'a str,
     /// The package of the interface.
-    pub package: Option<&'a PackageName>,
+    pub package: &'a PackageName,
     /// The doc comment of the interface.
     pub docs: Option<&'a str>,
     /// The plugin that provides it, such as `arcana/auth`.
@@ -222,7 +222,7 @@ impl<'s, 'a> Builder<'s, 'a> {
 }
 
 /// What a service is called: by its short name, or with its package where another one has the same.
-pub(self) struct Names {
+struct Names {
     tag: String,
     prefix: String,
     /// The name of the gRPC service.
@@ -232,8 +232,7 @@ pub(self) struct Names {
 impl Names {
     fn of(service: &Service<'_>, api: &Api<'_>) -> Self {
         let name = camel(service.name);
-        let package = service.package.map(PackageName::proto).unwrap_or_default();
-        let grpc = format!("{package}.{name}");
+        let grpc = format!("{}.{name}", service.package.proto());
         let alone = api.services.iter().filter(|other| camel(other.name) == name).count() == 1;
         let taken = api.host.as_ref().is_some_and(|host| host.tag == name);
         if alone && !taken {

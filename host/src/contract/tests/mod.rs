@@ -1,5 +1,7 @@
 mod bind;
 mod decode;
+mod openapi;
+mod openapi_props;
 mod plan;
 pub(super) mod props;
 

@@ -255,7 +255,7 @@ fn expected(ty: &Type, value: &Val) -> Value {
     }
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub(super) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(|v| json!(v)),
