@@ -1,14 +1,25 @@
 //! What `cargo xtask bench` lets run: starts the yardstick and the host on loopback, asks both in turns, and prints what
 //! came of it. Built with optimisation, because it shares the processors with what it measures.
 
+mod calls;
+#[cfg(test)]
+#[path = "../yardstick/echo.rs"]
+mod echo;
 mod figures;
+mod grpc;
+mod hpack;
+mod http2;
 mod load;
 mod machine;
+#[path = "../yardstick/messages.rs"]
+mod messages;
 mod process;
 mod report;
 mod rounds;
+mod sizes;
 mod start;
 mod storm;
+mod turn;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -104,18 +115,20 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = LocalSet::new().block_on(&runtime, async {
         let rows = rounds::measure(&servers, arguments.rounds, turn, arguments.connections).await?;
+        let sizes = sizes::measure(&servers.host).await?;
         let loaded = settled(&servers.host)?;
         eprintln!("login storm …");
         let storm = storm::measure(&servers, turn * 3, arguments.connections).await?;
-        Ok::<_, anyhow::Error>((rows, loaded, storm))
+        Ok::<_, anyhow::Error>((rows, sizes, loaded, storm))
     });
-    let (rows, loaded, storm) = measured.with_context(|| log_of(&home))?;
+    let (rows, sizes, loaded, storm) = measured.with_context(|| log_of(&home))?;
     let report = Report {
         facts,
         rounds: arguments.rounds,
         turn,
         connections: arguments.connections,
         rows,
+        sizes,
         storm,
         starts,
         loaded,

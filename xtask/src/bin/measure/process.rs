@@ -26,6 +26,8 @@ pub(crate) struct Server {
     child: Child,
     /// Its port on loopback.
     pub(crate) port: u16,
+    /// Its port for gRPC on loopback.
+    pub(crate) grpc_port: u16,
     /// From the start of the process to the end of its first answer.
     pub(crate) start: Duration,
 }
@@ -45,7 +47,7 @@ impl Server {
     /// # Errors
     /// It does not start; with the end of its log.
     pub(crate) fn host(arcana: &Path, home: &Path) -> Result<Self> {
-        let port = free_port()?;
+        let [port, grpc_port] = free_ports()?;
         let mut command = Command::new(arcana);
         command.arg("serve").current_dir(home);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ARCANA_")) {
@@ -53,27 +55,29 @@ impl Server {
         }
         command.env("ARCANA_SERVER__REST__ADDRESS", Ipv4Addr::LOCALHOST.to_string());
         command.env("ARCANA_SERVER__REST__PORT", port.to_string());
+        command.env("ARCANA_SERVER__GRPC__ADDRESS", Ipv4Addr::LOCALHOST.to_string());
+        command.env("ARCANA_SERVER__GRPC__PORT", grpc_port.to_string());
         command.env("ARCANA_LIMITS__RATE_LIMITS", "false");
-        Self::start(command, port, "/health", &home.join("host.log"))
+        Self::start(command, port, grpc_port, "/health", &home.join("host.log"))
     }
 
-    /// The bare server that the host is compared with.
+    /// The bare servers that the host is compared with.
     ///
     /// # Errors
     /// It does not start.
     pub(crate) fn yardstick(program: &Path, home: &Path) -> Result<Self> {
-        let port = free_port()?;
+        let [port, grpc_port] = free_ports()?;
         let mut command = Command::new(program);
-        command.arg(port.to_string());
-        Self::start(command, port, "/", &home.join("yardstick.log"))
+        command.arg(port.to_string()).arg(grpc_port.to_string());
+        Self::start(command, port, grpc_port, "/", &home.join("yardstick.log"))
     }
 
-    fn start(mut command: Command, port: u16, path: &str, log: &Path) -> Result<Self> {
+    fn start(mut command: Command, port: u16, grpc_port: u16, path: &str, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("{} could not be made", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let begin = Instant::now();
         let child = command.spawn().with_context(|| format!("{:?} could not be started", command.get_program()))?;
-        let mut server = Self { child, port, start: Duration::ZERO };
+        let mut server = Self { child, port, grpc_port, start: Duration::ZERO };
         loop {
             if let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
                 let answer = simple(stream, &wire::request("GET", path, None, None));
@@ -99,9 +103,9 @@ impl Server {
     ///
     /// # Errors
     /// There is no answer.
-    pub(crate) fn ask(&self, verb: &str, path: &str, body: Option<&str>) -> Result<(u16, String)> {
+    pub(crate) fn ask(&self, verb: &str, path: &str, token: Option<&str>, body: Option<&str>) -> Result<(u16, String)> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        simple(stream, &wire::request(verb, path, None, body))
+        simple(stream, &wire::request(verb, path, token, body))
     }
 
     /// Its memory now.
@@ -141,9 +145,11 @@ impl Drop for Server {
     }
 }
 
-/// A port that nobody listens on.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// Two ports that nobody listens on.
+fn free_ports() -> Result<[u16; 2]> {
+    // Both are held until both are known: they are not the same.
+    let (one, other) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
+    Ok([one.local_addr()?.port(), other.local_addr()?.port()])
 }
 
 /// One request and its whole answer, for what is not measured.

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::calls::CONNECTIONS;
 use crate::figures::float;
-use crate::load::Turn;
 use crate::machine::Facts;
 use crate::process::Memory;
-use crate::rounds::{HEALTH, Row, YARDSTICK};
+use crate::rounds::{GRPC_YARDSTICK, HEALTH, Row, YARDSTICK};
+use crate::sizes::Size;
 use crate::start::Starts;
 use crate::storm::{CLIENTS, Storm};
+use crate::turn::Turn;
 
 /// Programs that waited for a processor in the minute before, from which on a machine is not quiet.
 const BUSY: f64 = 0.5;
@@ -23,6 +25,7 @@ pub(crate) struct Report {
     pub(crate) turn: Duration,
     pub(crate) connections: usize,
     pub(crate) rows: Vec<Row>,
+    pub(crate) sizes: Vec<Size>,
     pub(crate) storm: Storm,
     pub(crate) starts: Starts,
     /// Of the host after the rounds.
@@ -58,19 +61,21 @@ impl Report {
         }
         writeln!(
             out,
-            "{} rounds of {} s for each target, {} connections; medians of the rounds, ratios of the same round\n",
+            "{} rounds of {} s for each target; {} connections over REST, {CONNECTIONS} with {} calls at once each over gRPC",
             self.rounds,
             self.turn.as_secs(),
-            self.connections
+            self.connections,
+            self.connections.div_ceil(CONNECTIONS)
         )?;
+        writeln!(out, "medians of the rounds, ratios to the yardstick of the same protocol in the same round\n")?;
         let heads = ["requests/s", "p50 ms", "p99 ms", "ratio", "aim", "cpu µs", "ratio"];
-        write!(out, "{:30}", "")?;
+        write!(out, "{:33}", "")?;
         for head in heads {
             write!(out, "{head:>11}")?;
         }
         writeln!(out)?;
         for row in &self.rows {
-            write!(out, "{:30}{:>11.0}", row.name, row.median(Turn::rate))?;
+            write!(out, "{:33}{:>11.0}", row.name, row.median(Turn::rate))?;
             write!(
                 out,
                 "{:>11.2}{:>11.2}",
@@ -83,9 +88,15 @@ impl Report {
         }
         writeln!(
             out,
-            "cpu: of the server's process for one answer. The load takes {:.0} % of one core.\n",
-            self.own_load()
+            "cpu: of the server's process for one answer. Asking takes {:.0} % of one core over REST, {:.0} % over gRPC.\n",
+            self.own_load(YARDSTICK),
+            self.own_load(GRPC_YARDSTICK)
         )?;
+        writeln!(out, "bytes of the same answer      JSON   message")?;
+        for Size { name, json, grpc, .. } in &self.sizes {
+            writeln!(out, "  {name:26}{json:>6}{grpc:>10}  ({:.2})", float(*grpc) / float(*json))?;
+        }
+        writeln!(out)?;
         self.write_storm(out)?;
         self.write_sizes(out)?;
         for error in self.turns().filter_map(|turn| turn.error.as_ref()).take(5) {
@@ -138,22 +149,22 @@ impl Report {
     }
 
     fn ratio(&self, row: &Row) -> f64 {
-        self.rows.get(YARDSTICK).map_or(0.0, |yardstick| row.ratio(yardstick, Turn::rate))
+        self.rows.get(row.yardstick).map_or(0.0, |yardstick| row.ratio(yardstick, Turn::rate))
     }
 
     /// The yardstick's time on the processors, as a part of this one's.
     fn cpu_ratio(&self, row: &Row) -> f64 {
-        self.rows.get(YARDSTICK).map_or(0.0, |yardstick| yardstick.ratio(row, Turn::cpu_us))
+        self.rows.get(row.yardstick).map_or(0.0, |yardstick| yardstick.ratio(row, Turn::cpu_us))
     }
 
     fn health_kept(&self) -> f64 {
         self.rows.get(HEALTH).map_or(0.0, |row| self.storm.health.rate() / row.median(Turn::rate))
     }
 
-    /// The part of one processor that asking the yardstick takes, in percent.
-    fn own_load(&self) -> f64 {
+    /// The part of one processor that asking this yardstick takes, in percent.
+    fn own_load(&self, yardstick: usize) -> f64 {
         let busy = |turn: &Turn| turn.own_cpu.as_secs_f64() / turn.time.as_secs_f64() * 100.0;
-        self.rows.get(YARDSTICK).map_or(0.0, |row| row.median(busy))
+        self.rows.get(yardstick).map_or(0.0, |row| row.median(busy))
     }
 
     /// The same as JSON. Rates are per second, times in milliseconds unless the name says otherwise, sizes in bytes.
@@ -178,6 +189,9 @@ impl Report {
                 (row.key.to_owned(), figures)
             })
             .collect();
+        let sizes: serde_json::Map<String, Value> = (self.sizes.iter())
+            .map(|size| (size.key.to_owned(), json!({ "json": size.json, "grpc": size.grpc })))
+            .collect();
         let memory = |memory: &Memory| json!({ "rss": memory.rss, "pss": memory.pss });
         let Storm { logins, health, max_rss } = &self.storm;
         json!({
@@ -187,9 +201,11 @@ impl Report {
             },
             "method": {
                 "rounds": self.rounds, "seconds": self.turn.as_secs(), "connections": self.connections,
-                "own_cpu_percent": self.own_load(),
+                "own_cpu_percent": self.own_load(YARDSTICK), "grpc_own_cpu_percent": self.own_load(GRPC_YARDSTICK),
+                "grpc_connections": CONNECTIONS,
             },
             "targets": targets,
+            "sizes": sizes,
             "storm": {
                 "clients": CLIENTS, "logins": logins.rate(), "refused": logins.refused, "errors": logins.errors,
                 "login_p50": logins.quantile_ms(500), "login_p99": logins.quantile_ms(990),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Servers;
-use crate::load::{Load, Turn};
+use crate::load::Load;
 use crate::process::rss;
 use crate::rounds::{ACCOUNTS, credentials};
+use crate::turn::Turn;
 use crate::wire::request;
 
 /// Clients that sign in.
