@@ -6,6 +6,7 @@ mod dist;
 mod lint;
 mod process;
 mod progress;
+mod python;
 mod stale;
 mod suite;
 mod up;

@@ -9,6 +9,7 @@ use crate::components::{self, Component};
 use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
 use crate::process::{cargo, failure};
 use crate::progress::Steps;
+use crate::python::{self, Python};
 use crate::workspace::{at_root, target_dir};
 
 /// What the result lines of all test programs add up to.
@@ -18,6 +19,8 @@ struct Totals {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// Name and reason of those that could not do their work on this machine.
+    skipped: Vec<String>,
 }
 
 /// Builds what the tests need and runs those whose names contain one of the filters; without filters all of them.
@@ -26,7 +29,7 @@ struct Totals {
 /// Something does not build, or no test matches. Tests that fail are no error here but a failing exit code.
 pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     let (components, guests) = (components::components()?, components::guests()?);
-    let mut steps = Steps::new(4 + ASSEMBLE_STEPS);
+    let mut steps = Steps::new(5 + ASSEMBLE_STEPS);
     find_toolchain(&mut steps)?;
     // The host is built by the same command that runs the tests, so that its dependencies are compiled once.
     let host = steps.step("Building the tests", |step| {
@@ -39,9 +42,14 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     let guest_dir = steps.step("Building guests", |step| components::build_guests(step, &guests))?;
     let dist = target_dir().join("test-dist");
     assemble(&mut steps, &host, &components, &dist)?;
+    let python = steps.step("Installing the Python clients", python::environment)?;
 
     let mut tests = tests(&guests);
     tests.env("ARCANA_TEST_DIST", &dist).env("ARCANA_TEST_GUESTS", &guest_dir);
+    match python {
+        Python::Ready(python) => tests.env("ARCANA_TEST_PYTHON", python).env_remove("ARCANA_TEST_PYTHON_MISSING"),
+        Python::Missing(why) => tests.env_remove("ARCANA_TEST_PYTHON").env("ARCANA_TEST_PYTHON_MISSING", why),
+    };
     if std::io::stderr().is_terminal() {
         tests.args(["--color", "always"]);
     }
@@ -53,12 +61,17 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
             "`cargo test --workspace -- --list` lists them",
         ));
     }
+    if !totals.skipped.is_empty() {
+        println!("\nskipped:");
+        totals.skipped.iter().for_each(|skipped| println!("    {skipped}"));
+    }
     println!(
-        "\n{}: {} passed, {} failed, {} ignored in {} test programs after {}",
+        "\n{}: {} passed, {} failed, {} ignored, {} skipped in {} test programs after {}",
         if passed { "all green" } else { "FAILED" },
-        totals.passed,
+        totals.passed.saturating_sub(totals.skipped.len() as u64),
         totals.failed,
         totals.ignored,
+        totals.skipped.len(),
         totals.programs,
         steps.elapsed()
     );
@@ -93,8 +106,13 @@ fn run_tests(mut tests: Command) -> Result<(Totals, bool)> {
 }
 
 impl Totals {
-    /// Takes in a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Takes in a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; …`, or `skipped: <name>: <reason>`, which a
+    /// test writes that then counts as passed.
     fn add(&mut self, line: &str) {
+        if let Some(skipped) = line.strip_prefix("skipped: ") {
+            self.skipped.push(skipped.to_owned());
+            return;
+        }
         let Some((_, counts)) = line.split_once("test result: ") else { return };
         self.programs += 1;
         for part in counts.split(['.', ';']) {
@@ -123,6 +141,9 @@ mod tests {
         totals.add("running 4 tests");
         totals.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s");
         totals.add("test result: \x1b[31mFAILED\x1b[0m. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
-        assert_eq!(totals, Totals { programs: 2, passed: 13, failed: 2, ignored: 1 });
+        totals.add("skipped: clients::one: no python3");
+        totals.add("skipping is told at the beginning of a line; skipped: not this");
+        let skipped = vec!["clients::one: no python3".to_owned()];
+        assert_eq!(totals, Totals { programs: 2, passed: 13, failed: 2, ignored: 1, skipped });
     }
 }

@@ -8,6 +8,7 @@ mod auth;
 mod capabilities;
 mod chaos;
 mod cli;
+mod clients;
 mod config;
 mod contract;
 mod create_admin;
