@@ -46,7 +46,7 @@ QUIET = settings(
 
 @pytest.fixture(scope="module")
 def kitchen(channel):
-    return descriptor_pool.DescriptorPool(database(channel, "v1")).FindServiceByName("test.echo.v1.Kitchen")
+    return descriptor_pool.DescriptorPool(database(channel, "v1alpha")).FindServiceByName("test.echo.v1.Kitchen")
 
 
 def edges(low, high):
