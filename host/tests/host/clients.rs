@@ -40,15 +40,18 @@ fn run(python: &Path, programs: &[&str], host: &Host, more: &[(&str, &str)]) {
         // The end of the log is what belongs to the failure.
         let tail: Vec<&str> = log.lines().rev().take(40).collect();
         let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-        panic!("{programs:?}: {}\n{}\n{}\nthe host's log:\n{tail}", output.status, text(&output.stdout), text(&output.stderr));
+        panic!(
+            "{programs:?}: {}\n{}\n{}\nthe host's log:\n{tail}",
+            output.status,
+            text(&output.stdout),
+            text(&output.stderr)
+        );
     }
 }
 
 /// Where the host listens for gRPC, as `address:port`.
-fn grpc(host: &Host) -> String {
-    let line = host.printed.iter().find(|line| line.contains("gRPC")).expect("no gRPC front end");
-    let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();
-    address.trim_end_matches([',', ';', '.']).to_owned()
+fn grpc(host: &Host) -> &str {
+    host.printed.iter().find_map(|line| line.strip_prefix("gRPC on ")).expect("no gRPC front end")
 }
 
 fn of_admin(admin: &Session) -> [(&'static str, &str); 2] {
