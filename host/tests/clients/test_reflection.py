@@ -5,6 +5,7 @@ import tomllib
 
 import grpc
 import pytest
+import requests
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
@@ -176,7 +177,8 @@ def test_nobody_gets_past_the_access_rules(channel):
                 # It may well refuse an empty request, even with 401; but not for want of a token.
                 assert reason != "UNAUTHORIZED", key
             else:
-                assert (code, reason) == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN" if token else "UNAUTHORIZED"), key
+                expected = "INVALID_TOKEN" if token else "UNAUTHORIZED"
+                assert (code, reason) == (grpc.StatusCode.UNAUTHENTICATED, expected), key
     # Each method of a manifest is served, and no other.
     assert seen == set(rules)
 
@@ -196,6 +198,17 @@ def test_a_user_gets_no_further_than_their_role(stubs, channel):
         assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN"), method.full_name
         refused += 1
     assert refused >= 9
+
+
+def test_how_the_host_is(stubs, channel, rest):
+    messages, services = stubs("arcana/health/v1/health")
+    health = services.HealthServiceStub(channel)
+    found = call(health.Check, messages.CheckRequest())
+    shown = requests.get(f"{rest}/health", timeout=TIMEOUT).json()
+    assert (found.status, found.mode) == (messages.PHASE_OK, messages.MODE_DEVELOPMENT)
+    assert (shown["status"], shown["version"], shown["plugins"]) == ("ok", found.version, found.plugins)
+    for answer in (call(health.Live, messages.LiveRequest()), call(health.Ready, messages.ReadyRequest())):
+        assert answer.status == messages.ANSWER_OK
 
 
 def test_health_of_the_host_and_of_each_service(channel):

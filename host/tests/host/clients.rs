@@ -31,7 +31,8 @@ fn run(python: &Path, programs: &[&str], host: &Host, more: &[(&str, &str)]) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ARCANA_") || name.starts_with("PYTHON")) {
         command.env_remove(name);
     }
-    command.current_dir(host.path("")).env("ARCANA_REST", &host.url).env("ARCANA_GRPC", grpc(host));
+    command.current_dir(host.path("")).env("ARCANA_REST", &host.url);
+    command.env("ARCANA_GRPC", host.grpc.trim_start_matches("http://"));
     command.envs(more.iter().copied()).stdin(Stdio::null());
     let output = command.output().unwrap();
     if !output.status.success() {
@@ -47,11 +48,6 @@ fn run(python: &Path, programs: &[&str], host: &Host, more: &[(&str, &str)]) {
             text(&output.stderr)
         );
     }
-}
-
-/// Where the host listens for gRPC, as `address:port`.
-fn grpc(host: &Host) -> &str {
-    host.printed.iter().find_map(|line| line.strip_prefix("gRPC on ")).expect("no gRPC front end")
 }
 
 fn of_admin(admin: &Session) -> [(&'static str, &str); 2] {
