@@ -197,6 +197,6 @@ def test_what_is_not_there_is_unimplemented(channel):
 
 def test_many_calls_at_once_over_one_connection(auth):
     messages, service = auth
-    requests = [messages.ValidateTokenRequest(token=str(n)) for n in range(200)]
-    calls = [service.ValidateToken.future(request, timeout=TIMEOUT) for request in requests]
+    asked = [messages.ValidateTokenRequest(token=str(n)) for n in range(200)]
+    calls = [service.ValidateToken.future(request, timeout=TIMEOUT) for request in asked]
     assert all(not answer.result().valid for answer in calls)
