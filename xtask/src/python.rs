@@ -50,7 +50,7 @@ pub(crate) fn environment(step: &mut Step) -> Result<Python> {
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(&place);
     if let Err(why) = output(&mut venv) {
-        return missing(step, reason(&why));
+        return missing(step, format!("python3 makes no virtual environment: {}", reason(&why)));
     }
     step.detail("installing packages");
     let mut pip = pip(&python);
@@ -58,7 +58,7 @@ pub(crate) fn environment(step: &mut Step) -> Result<Python> {
     pip.args(["install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:", "--retries", "2"]);
     pip.arg("--requirement").arg(&requirements);
     if let Err(why) = output(&mut pip) {
-        return missing(step, reason(&why));
+        return missing(step, format!("its packages cannot be installed: {}", reason(&why)));
     }
     let mut check = self::pip(&python);
     output(check.arg("check")).context("host/tests/clients/requirements.txt does not fit together")?;
