@@ -1,7 +1,5 @@
 //! A gRPC client that knows nothing but what the host reflects: tonic's channel, prost-reflect's messages.
 
-use std::time::Duration;
-
 use bytes::{Buf, BufMut};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
@@ -64,8 +62,6 @@ impl Decoder for Raw {
 pub struct How<'a> {
     /// The bearer token.
     pub token: Option<&'a str>,
-    /// Sent as `grpc-timeout`.
-    pub timeout: Option<Duration>,
     /// The request's message is compressed so, and answers may be.
     pub compression: Option<CompressionEncoding>,
     /// Sent as `x-request-id`.
@@ -165,10 +161,6 @@ impl Client {
         authorize(request.metadata_mut(), how.token);
         if let Some(id) = how.request_id {
             request.metadata_mut().insert("x-request-id", id.parse().unwrap());
-        }
-        if let Some(timeout) = how.timeout {
-            // Not tonic's own timer: what the host answers is to be seen.
-            request.metadata_mut().insert("grpc-timeout", format!("{}u", timeout.as_micros()).parse().unwrap());
         }
         client.unary(request, path.parse().unwrap(), Raw).await
     }

@@ -138,7 +138,10 @@ impl Side {
     async fn web(&self, method: &str, input: &Value, token: Option<&str>) -> Outcome {
         let descriptor = self.client.method(&self.full(method));
         let message = to_message(&descriptor.input(), input).encode_to_vec();
-        let (_, first, trailers) = web(&self.host, &self.host.grpc, &path(&descriptor), &message, token, false).await;
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("authorization", &**bearer)).collect();
+        let (_, first, trailers) =
+            web(&self.host, &self.host.grpc, &path(&descriptor), &message, &headers, false).await;
         match Status::from_header_map(&trailers) {
             Some(status) if status.code() != Code::Ok => told(&status),
             _ => {
@@ -287,7 +290,7 @@ fn life() -> Vec<(&'static str, Value, &'static str)> {
         ("UserService.UpdateRole", json!({ "id": "$ada.id", "role": "superadmin" }), "ada"),
         ("UserService.UpdateRole", json!({ "id": "$ada.id", "role": "moderator" }), "admin"),
         ("AuthService.GetCurrentUser", json!({}), "ada"),
-        ("UserService.UpdateStatus", json!({ "id": "$ada.id", "status": "suspended" }), "admin"),
+        ("UserService.UpdateStatus", json!({ "id": "$ada.id", "status": "locked" }), "admin"),
         ("UserService.UpdateStatus", json!({ "id": "$ada.id", "status": "active" }), "admin"),
         ("AuthService.Login", json!({ "email": "ada@example.org", "password": PASSWORD }), ""),
         (

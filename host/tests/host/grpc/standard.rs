@@ -29,7 +29,7 @@ async fn health_is_told_for_the_host_and_for_each_service() {
 
 #[tokio::test]
 async fn who_watches_is_told_of_the_end_and_does_not_hold_it_up() {
-    let host = Setup::new().plugin("echo", &guest("echo")).start();
+    let host = Setup::new().plugin("echo", &guest("echo")).dev().start();
     let mut health = HealthClient::new(channel(&host.grpc).await);
     let mut known = health.watch(named("test.echo.v1.Kitchen")).await.unwrap().into_inner();
     let mut unknown = health.watch(named("test.nowhere")).await.unwrap().into_inner();
@@ -114,14 +114,17 @@ async fn both_versions_of_reflection_answer_every_kind_of_question() {
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer else { panic!() };
     assert_eq!(listed.service.len(), expected.len());
+}
 
-    // What an author wrote is there for the client to read.
-    let method = client.method("test.echo.v1.Kitchen.EchoScalars");
-    let file = method.parent_file();
-    let comments = file.file_descriptor_proto().source_code_info.as_ref().unwrap();
-    let comments: Vec<&str> = comments.location.iter().filter_map(|at| at.leading_comments.as_deref()).collect();
-    for comment in ["Echoes scalars.", "One scalar value of Unicode.", "Like the night."] {
-        assert!(comments.iter().any(|text| text.trim() == comment), "{comment} is not in {comments:?}");
+#[tokio::test]
+async fn what_an_author_wrote_is_there_for_the_client_to_read() {
+    let host = Setup::identity().dev().start();
+    let client = Client::new(&host, None).await;
+    let file = client.method("arcana.auth.v1.AuthService.Login").parent_file();
+    let described = file.file_descriptor_proto().source_code_info.as_ref().unwrap();
+    let comments: Vec<&str> = described.location.iter().filter_map(|at| at.leading_comments.as_deref()).collect();
+    for comment in ["Ends a session", "The e-mail address of the account.", "A signed-in session."] {
+        assert!(comments.iter().any(|text| text.trim().starts_with(comment)), "{comment} is not in {comments:?}");
     }
 }
 
