@@ -97,6 +97,8 @@ Arcana answers at http://{address} (Ctrl-C stops it). Try in another terminal:
   TOKEN=…                          # the access_token of the answer
   curl -s -H "authorization: Bearer $TOKEN" http://{address}/api/v1/auth/me
 
+The whole API, to read and try: http://{address}/api/docs. gRPC is where the line above says, with reflection.
+
 README.md goes on from there.
 "#
     )
