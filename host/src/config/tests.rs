@@ -77,8 +77,8 @@ max_body = \"12 parsecs\"
 [limits]
 memory = \"512MiB\"
 epoch_tick = \"2s\"
-[server.grpc]
-port = 9090
+[observability.tracing]
+enabled = true
 [deployment]
 mode = \"layeredhttp\"
 [app]
@@ -118,7 +118,7 @@ origins = [\"example.com\"]
             "local.toml:5: jobs: `jobs` is not available in this version",
             "local.toml:7: limits.memory: 512MiB is more than `limits.max_memory`, which is 256MiB",
             "local.toml:8: limits.epoch_tick: must be from 1ms to 1s",
-            "local.toml:9: server.grpc: `server.grpc` is not available in this version",
+            "local.toml:9: observability.tracing: `observability.tracing` is not available in this version",
         ],
     );
 }
