@@ -6,6 +6,7 @@ mod dist;
 mod lint;
 mod process;
 mod progress;
+mod proto;
 mod python;
 mod stale;
 mod suite;
@@ -45,6 +46,8 @@ enum Task {
     },
     /// The host against a bare server and against its aims: rates, start, memory, size
     Bench(bench::Arguments),
+    /// The gRPC contracts of all that ships, derived from their WIT, as the folder proto/
+    Proto,
     /// Formatting and lints; warnings are errors
     Lint,
     /// Makes sure that components can be built here
@@ -84,6 +87,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Test { filter } => return suite::run(&filter),
         Task::Bench(arguments) => return bench::run(&arguments),
+        Task::Proto => proto::run()?,
         Task::Lint => lint::run()?,
         Task::Wasm => {
             let toolchain = wasm::ensure(&|what| eprintln!("{what} …"))?;

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: what the tests need is made, then every test runs.
 
 use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::components::{self, Component};
 use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
 use crate::process::{cargo, failure};
-use crate::progress::Steps;
+use crate::progress::{Step, Steps};
 use crate::python::{self, Python};
 use crate::workspace::{at_root, target_dir};
 
@@ -32,12 +33,7 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     let mut steps = Steps::new(5 + ASSEMBLE_STEPS);
     find_toolchain(&mut steps)?;
     // The host is built by the same command that runs the tests, so that its dependencies are compiled once.
-    let host = steps.step("Building the tests", |step| {
-        let mut build = tests(&guests);
-        build.arg("--no-run");
-        step.run(build, "the compiler's message is above")?;
-        Ok(target_dir().join("debug/arcana"))
-    })?;
+    let host = steps.step("Building the tests", |step| build(step, &guests))?;
     steps.step("Building components", |step| components::build(step, &components))?;
     let guest_dir = steps.step("Building guests", |step| components::build_guests(step, &guests))?;
     let dist = target_dir().join("test-dist");
@@ -76,6 +72,17 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
         steps.elapsed()
     );
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the tests and with them the host; answers its program.
+///
+/// # Errors
+/// Something does not build.
+pub(crate) fn build(step: &mut Step, guests: &[Component]) -> Result<PathBuf> {
+    let mut build = tests(guests);
+    build.arg("--no-run");
+    step.run(build, "the compiler's message is above")?;
+    Ok(target_dir().join("debug/arcana"))
 }
 
 /// The native tests. Those of components are their unit tests: what they do as plugins is tested through the host.

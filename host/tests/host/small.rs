@@ -11,7 +11,8 @@ use wasm_encoder::{
     NestedComponentSection, TypeSection, ValType,
 };
 use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::abi::{AbiVariant, WasmType};
+use wit_parser::{Resolve, WorldItem};
 
 use crate::support::{Host, KEY, Setup};
 
@@ -63,6 +64,34 @@ pub fn manifest(name: &str, seq: u64) -> String {
 pub fn manifest_of(id: &str, seq: u64, path: &str) -> String {
     let method = format!("[[methods]]\ncall = \"api.answer\"\nhttp = \"GET {path}\"\nallow = \"public\"\n");
     bare_manifest(id, seq) + &method
+}
+
+/// The core module of any world `w` that exports interfaces: its functions are there and trap when they are called.
+pub fn unreachable_module(wit: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("any.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], Some("w")).unwrap();
+    let words = |types: &[WasmType]| {
+        let word = |ty: &WasmType| match ty {
+            WasmType::I64 | WasmType::PointerOrI64 => "i64",
+            WasmType::F32 => "f32",
+            WasmType::F64 => "f64",
+            WasmType::I32 | WasmType::Pointer | WasmType::Length => "i32",
+        };
+        types.iter().map(word).collect::<Vec<_>>().join(" ")
+    };
+    let mut text = String::new();
+    for (key, item) in &resolve.worlds[world].exports {
+        let WorldItem::Interface { id, .. } = item else { panic!("only interfaces") };
+        for (name, function) in &resolve.interfaces[*id].functions {
+            let signature = resolve.wasm_signature(AbiVariant::GuestExport, function);
+            let (params, results) = (words(&signature.params), words(&signature.results));
+            let export = format!("{}#{name}", resolve.name_world_key(key));
+            text += &format!("(func (export \"{export}\") (param {params}) (result {results}) unreachable)\n");
+        }
+    }
+    let realloc = r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)"#;
+    core_module(wit, &format!("(module (memory (export \"memory\") 1) {realloc} {text})"))
 }
 
 /// Packed and signed by these keys.
