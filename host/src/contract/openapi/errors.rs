@@ -10,42 +10,64 @@ pub(super) const SCHEMA: &str = "Error";
 /// The schema of its details.
 pub(super) const DETAIL: &str = "ErrorDetail";
 
-/// Status, name of the response, what it means, and a code that its body may have.
-const RESPONSES: [(u16, &str, &str, &str); 13] = [
-    (400, "BadRequest", "The input could not be read at all, such as a body that is no JSON.", "INVALID_JSON"),
+/// Status, name of the response, what it means, and code and message that its body may have.
+const RESPONSES: [(u16, &str, &str, &str, &str); 13] = [
+    (
+        400,
+        "BadRequest",
+        "The input could not be read at all, such as a body that is no JSON.",
+        "INVALID_JSON",
+        "the body is not valid JSON: expected value at line 1 column 1",
+    ),
     (
         401,
         "Unauthorized",
         "Nobody is signed in, or the credentials are wrong: `UNAUTHORIZED`, `INVALID_TOKEN`, `TOKEN_EXPIRED`, or a code of \
          the operation.",
         "UNAUTHORIZED",
+        "sign in to do this",
     ),
-    (403, "Forbidden", "The caller is known and may not do this.", "FORBIDDEN"),
-    (404, "NotFound", "There is no such thing.", "NOT_FOUND"),
-    (408, "RequestTimeout", "The body did not arrive in time.", "REQUEST_TIMEOUT"),
-    (409, "Conflict", "It contradicts what is there, such as a name that is taken.", "CONFLICT"),
-    (413, "PayloadTooLarge", "The body is too large.", "PAYLOAD_TOO_LARGE"),
-    (415, "UnsupportedMediaType", "The body is not `application/json`, nor built on it.", "UNSUPPORTED_MEDIA_TYPE"),
+    (403, "Forbidden", "The caller is known and may not do this.", "FORBIDDEN", "you may not do this"),
+    (404, "NotFound", "There is no such thing.", "NOT_FOUND", "there is no such thing"),
+    (408, "RequestTimeout", "The body did not arrive in time.", "REQUEST_TIMEOUT", "the body did not arrive in time"),
+    (409, "Conflict", "It contradicts what is there, such as a name that is taken.", "CONFLICT", "the name is taken"),
+    (413, "PayloadTooLarge", "The body is too large.", "PAYLOAD_TOO_LARGE", "the body is too large"),
+    (
+        415,
+        "UnsupportedMediaType",
+        "The body is not `application/json`, nor built on it.",
+        "UNSUPPORTED_MEDIA_TYPE",
+        "the body must be application/json",
+    ),
     (
         422,
         "UnprocessableContent",
         "The input was read and breaks a rule; `details` has every field that is to blame.",
         "VALIDATION_FAILED",
+        "one field is not valid",
     ),
-    (429, "TooManyRequests", "Too many requests; try again later.", "RATE_LIMIT_EXCEEDED"),
+    (
+        429,
+        "TooManyRequests",
+        "Too many requests; try again later.",
+        "RATE_LIMIT_EXCEEDED",
+        "too many requests; try again later",
+    ),
     (
         500,
         "InternalError",
         "A fault that is not the caller's: `INTERNAL_ERROR`, or `PLUGIN_EXECUTION_ERROR` where the plugin failed.",
         "INTERNAL_ERROR",
+        "an internal error occurred; the request id is in the log",
     ),
     (
         503,
         "Unavailable",
         "Something this needs is not there right now, or too much is asked for at once.",
         "SERVICE_UNAVAILABLE",
+        "too many calls at once; try again later",
     ),
-    (504, "Timeout", "It took too long.", "TIMEOUT"),
+    (504, "Timeout", "It took too long.", "TIMEOUT", "it took too long"),
 ];
 
 /// The response to all that no other says.
@@ -70,7 +92,7 @@ fn response_reference(name: &str) -> Object {
 /// `components.responses`: those of these statuses.
 pub(super) fn responses(used: &BTreeSet<u16>, max_body: u64) -> Object {
     let mut all = Object::new();
-    for (status, name, description, code) in RESPONSES.iter().filter(|(status, ..)| used.contains(status)) {
+    for (status, name, description, code, message) in RESPONSES.iter().filter(|(status, ..)| used.contains(status)) {
         let mut headers = request_id_header();
         match status {
             401 => {
@@ -87,7 +109,7 @@ pub(super) fn responses(used: &BTreeSet<u16>, max_body: u64) -> Object {
             413 => format!("The body is larger than {max_body} bytes."),
             _ => (*description).to_owned(),
         };
-        all.push(*name, response(description, headers, Some(example(code, *status == 422))));
+        all.push(*name, response(description, headers, Some(example(code, message, *status == 422))));
     }
     all.with(OTHER.0, response(OTHER.1.into(), request_id_header(), None))
 }
@@ -100,12 +122,12 @@ fn response(description: String, headers: Object, example: Option<Object>) -> Ob
         .with("content", Object::new().with("application/json", media))
 }
 
-fn example(code: &'static str, has_details: bool) -> Object {
+fn example(code: &'static str, message: &'static str, has_details: bool) -> Object {
     let detail = Object::new().with("field", "name").with("message", "is required").with("code", "REQUIRED");
     let details = if has_details { vec![detail.into()] } else { Vec::new() };
     Object::new()
         .with("code", code)
-        .with("message", if has_details { "one field is not valid" } else { "a sentence for people" })
+        .with("message", message)
         .with("details", details)
         .with("request_id", "4f6a0c2b4d687b1c9d3e5a7f0198c8e2")
         .with("timestamp", "2026-01-31T12:00:00Z")
@@ -157,7 +179,7 @@ pub(super) fn schemas() -> impl Iterator<Item = (&'static str, Object)> {
         .with("code", text("A code for programs, such as `REQUIRED`, `WRONG_TYPE` or `OUT_OF_RANGE`."));
     let error = object(error)
         .with("description", "The body of every error, whoever it comes from.")
-        .with("examples", Node::from_iter([example("VALIDATION_FAILED", true)]));
+        .with("examples", Node::from_iter([example("VALIDATION_FAILED", "one field is not valid", true)]));
     let detail = object(detail).with("description", "What is wrong with one field of the input.");
     [(SCHEMA, error), (DETAIL, detail)].into_iter()
 }

@@ -61,11 +61,11 @@ impl Schemas<'_, '_> {
                     .with("maxItems", count)
             }
             Type::Result { ok, err } => {
-                let case = |name: &'static str, ty: Option<&Type>| {
+                let case = |name: &'static str, other: &'static str, ty: Option<&Type>| {
                     let payload = ty.map_or_else(|| typed("null"), |ty| self.of(ty, side));
-                    member(name.to_owned(), payload)
+                    only(name, payload, [other].into_iter())
                 };
-                one_of([case("ok", ok.as_deref()), case("err", err.as_deref())])
+                one_of([case("ok", "err", ok.as_deref()), case("err", "ok", err.as_deref())])
             }
             // Named types of which the document does not know: there are none.
             Type::Record(_) | Type::Enum(_) | Type::Variant(_) | Type::Flags(_) => self.definition(ty, side),
@@ -112,10 +112,10 @@ impl Schemas<'_, '_> {
 
     fn variant(&self, variant: &Variant, side: Side) -> Object {
         one_of(variant.cases.iter().map(|case| {
-            let name = case.json_name.to_string();
+            let others = variant.cases.iter().map(|case| &*case.json_name).filter(|name| **name != *case.json_name);
             let schema = match &case.ty {
-                None => typed("string").with("const", name),
-                Some(ty) => member(name, self.of(ty, side)),
+                None => typed("string").with("const", case.json_name.to_string()),
+                Some(ty) => only(&case.json_name, self.of(ty, side), others),
             };
             described(schema, case.docs.as_deref())
         }))
@@ -153,11 +153,16 @@ fn one_of(schemas: impl IntoIterator<Item = Object>) -> Object {
     Object::new().with("oneOf", schemas.into_iter().collect::<Node>())
 }
 
-/// An object with at least this member.
-fn member(name: String, payload: Object) -> Object {
-    typed("object")
-        .with("properties", Object::new().with(name.clone(), payload))
-        .with("required", Node::from_iter([name]))
+/// An object with this member and none of the others. Members that are no cases do no harm, here as everywhere.
+fn only<'n>(name: &str, payload: Object, others: impl Iterator<Item = &'n str>) -> Object {
+    let object = typed("object")
+        .with("properties", Object::new().with(name.to_owned(), payload))
+        .with("required", Node::from_iter([name.to_owned()]));
+    let others: Vec<Node> = others.map(|other| other.to_owned().into()).collect();
+    if others.is_empty() {
+        return object;
+    }
+    object.with("propertyNames", Object::new().with("not", Object::new().with("enum", others)))
 }
 
 /// The schema, or null; where the schema has one type, that gets a second one.

@@ -135,8 +135,14 @@ fn types_without_a_name_are_written_in_place() {
         (
             "result<bool>",
             json!({ "oneOf": [
-                { "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"] },
-                { "type": "object", "properties": { "err": { "type": "null" } }, "required": ["err"] },
+                {
+                    "type": "object", "properties": { "ok": { "type": "boolean" } }, "required": ["ok"],
+                    "propertyNames": { "not": { "enum": ["err"] } },
+                },
+                {
+                    "type": "object", "properties": { "err": { "type": "null" } }, "required": ["err"],
+                    "propertyNames": { "not": { "enum": ["ok"] } },
+                },
             ] }),
         ),
     ] {
@@ -222,7 +228,7 @@ fn named_types_are_components_with_their_docs() {
             { "type": "string", "const": "empty", "description": "Nothing." },
             {
                 "type": "object", "properties": { "a_dot": { "$ref": "#/components/schemas/PointInput" } },
-                "required": ["a_dot"], "description": "A corner.",
+                "required": ["a_dot"], "propertyNames": { "not": { "enum": ["empty"] } }, "description": "A corner.",
             },
         ], "description": "A shape.", "examples": ["empty"] })
     );
