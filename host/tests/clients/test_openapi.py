@@ -12,6 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from conftest import TIMEOUT
 
 HERE = Path(__file__).resolve().parent
+METHODS = {"get", "put", "post", "delete", "patch"}
 TOKEN = os.environ.get("ARCANA_ADMIN_TOKEN")
 
 
@@ -36,6 +37,7 @@ def test_schemathesis_finds_nothing(document, rest, tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     print(run.stdout, run.stderr)
     assert run.returncode == 0
-    # Each operation of the document was called.
-    operations = sum(len(set(path) & {"get", "put", "post", "delete", "patch"}) for path in document["paths"].values())
-    assert f"{operations} selected / {operations} total" in run.stdout or f"{operations}/{operations}" in run.stdout
+    # Each operation of the document was called, but the one that it came from.
+    paths = [path for path in document["paths"] if path != "/api/openapi.json"]
+    operations = sum(len(set(document["paths"][path]) & METHODS) for path in paths)
+    assert f"{operations} selected / {operations} total" in run.stdout
