@@ -35,7 +35,7 @@ class Failed(Exception):
                 bad = error_details_pb2.BadRequest()
                 assert detail.Unpack(bad)
                 self.fields = [(violation.field, violation.reason) for violation in bad.field_violations]
-                assert all(violation.description for violation in bad.field_violations), bad
+                self.descriptions = [violation.description for violation in bad.field_violations]
             elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
                 retry = error_details_pb2.RetryInfo()
                 assert detail.Unpack(retry)

@@ -60,7 +60,9 @@ def singles(field, wrong):
         return edges(*(INTEGERS[field.type] if wrong or not narrow else narrow))
     if field.type == Field.TYPE_ENUM:
         numbers = [value.number for value in field.enum_type.values if value.number]
-        return st.sampled_from(numbers + [0, 99, -1] * wrong)
+        # A zero that is said to be there has no JSON.
+        zero = [] if field.has_presence and rest_json.choice(field.containing_type) is None else [0]
+        return st.sampled_from(numbers + (zero + [99, -1]) * wrong)
     if field.type == Field.TYPE_MESSAGE:
         return filled(field.message_type, wrong)
     if field.type == Field.TYPE_STRING:
@@ -93,7 +95,9 @@ def filled(draw, descriptor, wrong=False):
     if choice:
         # `keep` is said by leaving the change out.
         cases = [case for case in choice.fields if not rest_json.is_change(descriptor) or case.name != "keep"]
-        fields = [draw(st.sampled_from(cases + [None] * wrong))]
+        # Neither has a change that is there and says nothing.
+        none = [None] if wrong and not rest_json.is_change(descriptor) else []
+        fields = [draw(st.sampled_from(cases + none))]
     for field in fields:
         if field is None:
             continue
@@ -144,6 +148,8 @@ class Rest:
             derived = message.DESCRIPTOR.name.endswith("Request")
             whole = derived and len(rest) == 1 and rest_json.is_record(rest[0])
             body = said[rest[0].name] if whole else said
+            # What a missing body is called differs.
+            assume(body is not None)
             options["data"] = json.dumps(body, allow_nan=False).encode()
             options["headers"] = {"content-type": "application/json"}
         return requests.request(self.method, self.url + path, timeout=TIMEOUT, **options)
@@ -238,6 +244,19 @@ def test_zero_is_a_value_and_absence_is_none(channel, kitchen):
     assert [field.name for field, _ in answer.ListFields()] == present == [f.name for f, _ in zeros.ListFields()]
     assert not answer.twice.HasField("value") and answer.thrice.value.SerializeToString() == b""
     assert answer == zeros
+
+
+def test_what_is_there_and_says_nothing_is_required(channel, kitchen):
+    for name, field in [("EchoOptions", "color"), ("EchoPatch", "patch.name")]:
+        method = kitchen.FindMethodByName(name)
+        request = message_factory.GetMessageClass(method.input_type)()
+        if name == "EchoOptions":
+            request.color = 0
+        else:
+            request.patch.name.SetInParent()
+        with pytest.raises(Failed) as caught:
+            call(dynamic(channel, method), request)
+        assert (caught.value.code, caught.value.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [(field, "REQUIRED")])
 
 
 def test_keep_may_be_said_or_left_out(channel, kitchen):
