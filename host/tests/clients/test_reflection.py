@@ -108,15 +108,36 @@ def test_one_stream_answers_many_requests_and_tells_what_is_not_there(channel, v
     assert codes == [grpc.StatusCode.NOT_FOUND.value[0]] * 5 + [grpc.StatusCode.INVALID_ARGUMENT.value[0]]
 
 
+def definitions(file):
+    """The messages, enums and services of a file by name, in the words of descriptors."""
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    for message in proto.message_type:
+        forget_json_names(message)
+    for service in proto.service:
+        # A manifest may list the functions in another order than the WIT: only names tell methods apart.
+        service.method.sort(key=lambda method: method.name)
+    return {part.name: str(part) for part in (*proto.message_type, *proto.enum_type, *proto.service)}
+
+
+def forget_json_names(message):
+    """Those of REST are derived from the names of fields, and protoc leaves them out of stubs."""
+    for field in message.field:
+        field.ClearField("json_name")
+    for nested in message.nested_type:
+        forget_json_names(nested)
+
+
 def test_reflection_and_the_published_files_are_the_same(stubs, channel):
     pool = descriptor_pool.DescriptorPool(database(channel, "v1"))
     published = sorted(path.relative_to(ROOT / "proto") for path in (ROOT / "proto").rglob("*.proto"))
     for name in published:
         messages, _ = stubs(str(name.with_suffix("")))
-        expected, found = descriptor_pb2.FileDescriptorProto(), descriptor_pb2.FileDescriptorProto()
-        messages.DESCRIPTOR.CopyToProto(expected)
-        pool.FindFileByName(str(name)).CopyToProto(found)
-        assert found == expected, name
+        live = definitions(pool.FindFileByName(str(name)))
+        for part, definition in definitions(messages.DESCRIPTOR).items():
+            assert live[part] == definition
+        # The live host has the echo guest too, which uses more of the types that all plugins share.
+        assert name.parts[1] == "types" or live.keys() == definitions(messages.DESCRIPTOR).keys(), name
 
 
 def test_the_comments_of_the_authors_are_there(channel):
