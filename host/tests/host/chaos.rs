@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Host, Setup, chaos_as, chaos_limits, guest, guest_manifest, guest_with, until};
+use crate::support::{Host, Setup, chaos_as, chaos_limits, guest, guest_manifest, guest_with, until, with_method};
 
 /// A host with the chaos guest, and the echo guest beside it.
 fn chaos(setup: Setup) -> Host {
@@ -109,7 +109,12 @@ async fn a_guest_that_fails_is_ended_alone_and_the_cause_is_in_the_log_only() {
 
 #[tokio::test]
 async fn a_flood_of_lines_is_cut_and_counted() {
-    let host = chaos(Setup::new().settings("[limits]\nlog_lines_per_call = 5\nlog_line_bytes = \"64B\""));
+    // Ten megabytes take their time on a busy machine.
+    let patient = ["chaos.flood-log", "chaos.flood-stdout"]
+        .iter()
+        .fold(guest_manifest("chaos"), |manifest, call| with_method(&manifest, call, "call_timeout = \"60s\""));
+    let setup = Setup::new().settings("[limits]\nlog_lines_per_call = 5\nlog_line_bytes = \"64B\"");
+    let host = setup.plugin("chaos", &guest_with("chaos", &patient)).start();
     let dropped = r#"arcana_plugin_log_lines_dropped_total{plugin="test/chaos"}"#;
     for (function, before) in [("flood-log", 0.0), ("flood-stdout", 995.0)] {
         assert_eq!(host.metric(dropped).await, before);
