@@ -18,6 +18,7 @@ mod http;
 mod install;
 mod limits;
 mod load;
+mod openapi;
 mod operation;
 mod proto;
 mod sessions;

@@ -109,6 +109,7 @@ pub(super) fn responses(used: &BTreeSet<u16>, max_body: u64) -> Object {
             413 => format!("The body is larger than {max_body} bytes."),
             _ => (*description).to_owned(),
         };
+        let description = if description.contains(code) { description } else { format!("{description} `{code}`") };
         all.push(*name, response(description, headers, Some(example(code, message, *status == 422))));
     }
     all.with(OTHER.0, response(OTHER.1.into(), request_id_header(), None))

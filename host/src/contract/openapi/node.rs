@@ -48,6 +48,13 @@ impl Object {
         }
     }
 
+    /// The same with the members of another one after its own.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// Adds a member.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Node>) {
         self.0.push((name.into(), value.into()));
@@ -62,12 +69,6 @@ impl Object {
     /// The member with this name, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
         self.0.iter_mut().find(|(known, _)| known == name).map(|(_, value)| value)
-    }
-
-    /// Whether there are no members.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The members in order.

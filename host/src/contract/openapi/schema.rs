@@ -2,6 +2,7 @@
 //! side of answers. Members that a request has beyond those are ignored, so that no schema forbids them.
 
 use super::super::json::MAX_BYTES;
+use super::super::names::camel;
 use super::super::types::{Field, Label, Labels, Presence, Record, Type, Variant};
 use super::components::{Components, Side};
 use super::example;
@@ -117,7 +118,8 @@ impl Schemas<'_, '_> {
                 None => typed("string").with("const", case.json_name.to_string()),
                 Some(ty) => only(&case.json_name, self.of(ty, side), others),
             };
-            described(schema, case.docs.as_deref())
+            let title = format!("{} {}", camel(&variant.name.name), case.json_name);
+            described(Object::new().with("title", title), case.docs.as_deref()).and(schema)
         }))
     }
 

@@ -225,9 +225,9 @@ fn named_types_are_components_with_their_docs() {
     assert_eq!(
         schema(&document, "ShapeInput"),
         &json!({ "oneOf": [
-            { "type": "string", "const": "empty", "description": "Nothing." },
+            { "title": "Shape empty", "type": "string", "const": "empty", "description": "Nothing." },
             {
-                "type": "object", "properties": { "a_dot": { "$ref": "#/components/schemas/PointInput" } },
+                "title": "Shape a_dot", "type": "object", "properties": { "a_dot": { "$ref": "#/components/schemas/PointInput" } },
                 "required": ["a_dot"], "propertyNames": { "not": { "enum": ["empty"] } }, "description": "A corner.",
             },
         ], "description": "A shape.", "examples": ["empty"] })
@@ -380,7 +380,7 @@ fn an_operation_says_who_may_call_it_how_often_and_what_may_come_back() {
     assert_eq!(statuses(clear), ["204", "422", "500", "503", "504", "default"]);
     assert_eq!(clear["responses"]["204"]["content"], Value::Null);
     let responses = &document["components"]["responses"];
-    assert_eq!(responses["PayloadTooLarge"]["description"], "The body is larger than 1000 bytes.");
+    assert_eq!(responses["PayloadTooLarge"]["description"], "The body is larger than 1000 bytes. `PAYLOAD_TOO_LARGE`");
     assert_eq!(responses["TooManyRequests"]["headers"]["Retry-After"]["$ref"], "#/components/headers/RetryAfter");
     assert_eq!(document["tags"], json!([{ "name": "Api", "description": "The interface.", "x-arcana-plugin": "t/t" }]));
 }
