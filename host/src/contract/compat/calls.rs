@@ -89,7 +89,7 @@ impl Walk {
             self.text(way, &format!("{path} {}", new.json_name), old, new);
         }
         self.query(way, path, old.query_fields(), new.query_fields());
-        let whole = |binding: &'_ Binding| match binding.body_type() {
+        let whole = |binding: &Binding| match binding.body_type() {
             Some(Type::Record(record)) => Some(full_name(&record.name)),
             _ => None,
         };

@@ -50,6 +50,9 @@ pub(super) fn scalars(way: Way, old: &Type, new: &Type) -> Option<Fit> {
         (Type::Char | Type::String, Type::Bytes) if way.is_grpc() => {
             Fit::Notice(format!("was `{}` and is `{}`: a text is read as its bytes", spell(old), spell(new)))
         }
+        (Type::F64, Type::F32) if !way.is_grpc() && way.is_request() => {
+            Fit::No(format!("was `{}` and is `{}`: what old clients send may not fit", spell(old), spell(new)))
+        }
         (Type::F32 | Type::F64, Type::F32 | Type::F64) if !way.is_grpc() => {
             Fit::Notice(format!("was `{}` and is `{}`: the precision is another one", spell(old), spell(new)))
         }

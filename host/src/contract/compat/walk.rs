@@ -101,7 +101,7 @@ impl Walk {
 
     /// The fields of a record, parameters, or the parts of a tuple; `word` is what one of them is called.
     pub(super) fn members(&mut self, way: Way, path: &str, word: &str, old: &[Member<'_>], new: &[Member<'_>]) {
-        let names = |members: &'_ [Member<'_>]| members.iter().map(|m| m.name.to_string()).collect::<Vec<_>>();
+        let names = |members: &[Member<'_>]| members.iter().map(|m| m.name.to_string()).collect::<Vec<_>>();
         let (was, is) = (names(old), names(new));
         let diff = Diff::of(&was, &is);
         for (at, before) in &diff.inserted {
@@ -163,6 +163,8 @@ impl Walk {
         match (&**old, &**new) {
             // A member of a merge patch is written in a way of its own.
             (a, b) if !way.is_grpc() && is_change(a) != is_change(b) => self.became(way, path, a, b),
+            // So is an option inside of another one: with a member `value` around it.
+            (a, b) if !way.is_grpc() && is_wrapped(a) != is_wrapped(b) => self.became(way, path, a, b),
             (Type::Option(a), Type::Option(b)) => self.inside(way, path, &a.inner, &b.inner),
             (Type::List(a), Type::List(b)) => self.inside(way, path, a, b),
             (Type::Option(a), _) if by_presence(&a.inner, new) => {
@@ -221,7 +223,7 @@ impl Walk {
     /// One value in gRPC is read as a list of one. Of many all but one would be lost, or all.
     fn one_and_many(&mut self, way: Way, path: &str, old: &Arc<Type>, new: &Arc<Type>) {
         let is_many = |ty: &Type| matches!(ty, Type::List(_));
-        let one = |ty: &'_ Arc<Type>| match &**ty {
+        let one = |ty: &Arc<Type>| match &**ty {
             Type::Option(option) => option.inner.clone(),
             Type::List(item) => item.clone(),
             _ => ty.clone(),
@@ -298,7 +300,7 @@ impl Walk {
     }
 
     fn cases(&mut self, way: Way, path: &str, word: &str, old: &[Case<'_>], new: &[Case<'_>]) {
-        let names = |cases: &'_ [Case<'_>]| cases.iter().map(|case| case.name.to_owned()).collect::<Vec<_>>();
+        let names = |cases: &[Case<'_>]| cases.iter().map(|case| case.name.to_owned()).collect::<Vec<_>>();
         let (was, is) = (names(old), names(new));
         let diff = Diff::of(&was, &is);
         for (at, before) in diff.inserted.iter().filter(|_| way.is_grpc()) {
@@ -337,6 +339,10 @@ impl Walk {
             (None, Some(new)) => self.breaking(way, path, format!("had no payload and has a `{}`", spell(new))),
         }
     }
+}
+
+fn is_wrapped(ty: &Type) -> bool {
+    matches!(ty, Type::Option(option) if option.wrapped)
 }
 
 fn inserted(word: &str, name: &str, before: &str) -> String {

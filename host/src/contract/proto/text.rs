@@ -180,7 +180,7 @@ impl Scopes {
         let imported: Vec<String> = file.dependency.iter().filter_map(folder).collect();
         let packages = || imported.iter().map(String::as_str).chain([file.package()]);
         let below = |scope: &str| {
-            let rest = |package: &'_ str| match scope {
+            let rest = |package: &str| match scope {
                 "" => Some(package.to_owned()),
                 _ => package.strip_prefix(scope)?.strip_prefix('.').map(str::to_owned),
             };

@@ -1,3 +1,5 @@
+mod against_codec;
+
 use super::*;
 use crate::contract::tests::contract;
 
@@ -223,6 +225,7 @@ fn types_that_are_read_as_each_other_are_told_apart_from_those_that_are_not() {
         ("u8", "f64", "BnBB"),
         ("f64", "u8", "BBBn"),
         ("f32", "f64", "BnBn"),
+        ("f64", "f32", "BBBn"),
         ("bool", "u8", "nBBB"),
         ("u8", "bool", "BBnB"),
         ("en", "u32", "nBBB"),
@@ -236,6 +239,9 @@ fn types_that_are_read_as_each_other_are_told_apart_from_those_that_are_not() {
         ("string", "list<string>", "nBBB"),
         ("list<string>", "string", "BBnB"),
         ("option<string>", "list<string>", "nBBB"),
+        ("string", "option<option<string>>", "BBBB"),
+        ("option<option<string>>", "option<string>", "BBBB"),
+        ("list<option<string>>", "list<string>", "BBB."),
         ("list<u32>", "u32", "BBnB"),
         ("u8", "list<u32>", "nBBB"),
         ("list<list<u8>>", "list<u8>", "BBnB"),
