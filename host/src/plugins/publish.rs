@@ -16,7 +16,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// What a plugin publishes.
 pub(super) struct Published {
-    /// The interfaces with their methods, in the order of the manifest.
+    /// The interfaces with their methods.
     pub(super) services: Vec<Service>,
     /// The routes of the REST side.
     pub(super) routes: Vec<Arc<Route>>,
@@ -64,6 +64,13 @@ pub(super) fn publish(
         for http in &declared.http {
             published.routes.push(Arc::new(route(declared, http, &method, metrics)?));
         }
+    }
+    for service in &mut published.services {
+        // As the interface declares them: what clients are shown does not depend on the order of the manifest.
+        let declared = contract.interfaces.iter().find(|interface| interface.full_name == service.full_name);
+        let place =
+            |method: &Arc<Method>| declared?.functions.iter().position(|(function, _)| *function == method.plan.name);
+        service.methods.sort_by_key(place);
     }
     Ok(published)
 }

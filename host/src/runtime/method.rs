@@ -123,7 +123,7 @@ pub struct Service {
     pub docs: Option<String>,
     /// The name of the gRPC service, such as `arcana.auth.v1.AuthService`.
     pub proto: Box<str>,
-    /// The published functions in the order of the manifest.
+    /// The published functions in the order of the interface.
     pub methods: Vec<Arc<Method>>,
 }
 
