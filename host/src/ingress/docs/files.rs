@@ -122,3 +122,21 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     };
     quality("gzip").or_else(|| quality("*")).unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_ask_for_it() {
+        let takes = |values: &[&str]| {
+            takes_gzip(&values.iter().map(|value| (ACCEPT_ENCODING, value.parse().unwrap())).collect())
+        };
+        for yes in [&["gzip"][..], &["br, GZIP;q=0.5"], &["*"], &["br", "gzip"], &["*;q=0, gzip"], &["gzip ; q=1"]] {
+            assert!(takes(yes), "{yes:?}");
+        }
+        for no in [&[][..], &["identity"], &["gzip;q=0"], &["gzip;q=0.000, *"], &["*;q=0"], &["xgzip, br"]] {
+            assert!(!takes(no), "{no:?}");
+        }
+    }
+}

@@ -163,3 +163,33 @@ fn refused(error: HttpError) -> Response {
 fn digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes).get(..16).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_made_once_for_each_catalog_and_keep_none_alive() {
+        let catalog = Arc::new(LiveCatalog::default());
+        let settings = Settings { max_body: 1, rate_limits: true, metrics: true };
+        let docs = Docs { catalog: catalog.clone(), settings, made: Mutex::new(None) };
+        let first = docs.documents();
+        assert!(Arc::ptr_eq(&first, &docs.documents()));
+        catalog.store(Catalog::default());
+        assert!(first.of.upgrade().is_none(), "the documents keep a catalog alive");
+        let second = docs.documents();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &docs.documents()));
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let known = |values: &[&str], tag: &'static str| {
+            let headers = values.iter().map(|value| (IF_NONE_MATCH, value.parse().unwrap())).collect();
+            is_known(&headers, &HeaderValue::from_static(tag))
+        };
+        assert!(known(&["\"a\""], "W/\"a\"") && known(&["W/\"a\""], "\"a\"") && known(&["*"], "\"a\""));
+        assert!(known(&["\"b\", \"a\""], "\"a\"") && known(&["\"b\"", "\"a\""], "\"a\""));
+        assert!(!known(&[], "\"a\"") && !known(&["\"ab\"", "a"], "\"a\""));
+    }
+}
