@@ -111,8 +111,6 @@ pub enum HttpError {
     UnknownPlugin,
     /// The route has other methods.
     MethodNotAllowed,
-    /// What is here is compressed, and the client does not take it so.
-    NotAcceptable,
     /// The body is larger than the limit, in bytes.
     TooLarge(u64),
     /// The body is none of JSON.
@@ -131,11 +129,6 @@ impl HttpError {
                 StatusCode::NOT_FOUND,
                 "NOT_FOUND",
                 "there is no active plugin of this name; it is written `namespace/name`".into(),
-            ),
-            Self::NotAcceptable => (
-                StatusCode::NOT_ACCEPTABLE,
-                "NOT_ACCEPTABLE",
-                "this file is compressed; ask for it with `Accept-Encoding: gzip`".into(),
             ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,

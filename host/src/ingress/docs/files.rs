@@ -1,5 +1,6 @@
 //! The page and the files that it loads; nothing of it comes from elsewhere.
 
+use std::io::Read as _;
 use std::sync::LazyLock;
 
 use axum::extract::Path;
@@ -89,6 +90,11 @@ pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Respon
 
 fn serve(file: &File, headers: &HeaderMap) -> Response {
     let tag = (*file.tag).clone();
+    // Other bytes, another tag: this one is strong.
+    let tag = match file.content {
+        Content::Gzip(_) if !takes_gzip(headers) => unpacked_tag(&tag),
+        _ => tag,
+    };
     if is_known(headers, &tag) {
         return not_modified(tag);
     }
@@ -100,7 +106,7 @@ fn serve(file: &File, headers: &HeaderMap) -> Response {
     ];
     let mut response = match file.content {
         Content::Plain(text) => (fixed, text).into_response(),
-        Content::Gzip(_) if !takes_gzip(headers) => return refused(HttpError::NotAcceptable),
+        Content::Gzip(bytes) if !takes_gzip(headers) => (fixed, unpack(bytes)).into_response(),
         Content::Gzip(bytes) => {
             let encoding = [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
             (fixed, encoding, Bytes::from_static(bytes)).into_response()
@@ -108,6 +114,19 @@ fn serve(file: &File, headers: &HeaderMap) -> Response {
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
     response
+}
+
+/// The content, for the few who do not take it as it is: unpacked each time.
+fn unpack(gzip: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    // What `build.rs` packed unpacks.
+    let _ = flate2::read::GzDecoder::new(gzip).read_to_end(&mut content);
+    content
+}
+
+fn unpacked_tag(tag: &HeaderValue) -> HeaderValue {
+    let text = tag.to_str().unwrap_or_default().trim_end_matches('"').to_owned() + "-plain\"";
+    HeaderValue::from_str(&text).unwrap_or_else(|_| tag.clone())
 }
 
 /// Whether `Accept-Encoding` admits gzip (RFC 9110). Whoever says nothing is not believed to unpack.
