@@ -125,11 +125,14 @@ pub struct HostRoute {
     pub docs: &'static str,
     /// The parameter objects.
     pub parameters: Vec<Object>,
-    /// Status, description, and media type with schema where there is a body.
-    pub answers: Vec<(u16, &'static str, Option<(&'static str, Object)>)>,
+    /// What it answers where nothing is wrong.
+    pub answers: Vec<HostAnswer>,
     /// The statuses that it answers with the common error body.
     pub errors: Vec<u16>,
 }
+
+/// Status, description, and media type with schema where there is a body.
+pub type HostAnswer = (u16, &'static str, Option<(&'static str, Object)>);
 
 /// The document.
 #[must_use]

@@ -279,7 +279,7 @@ impl<'m> Reader<'m> {
         mut pieces: Pieces<'m>,
         path: &Path<'_>,
         depth: usize,
-    ) -> Result<Option<(usize, Option<Box<Val>>)>, Stop> {
+    ) -> Result<Option<Chosen>, Stop> {
         let mark = self.waiting.len();
         let mut last = None;
         let mut value = NOTHING;
@@ -326,6 +326,9 @@ impl<'m> Reader<'m> {
         Ok(Some((at, value)))
     }
 }
+
+/// The case of a oneof with its payload.
+type Chosen = (usize, Option<Box<Val>>);
 
 /// Whether an occurrence is read only when its message has ended: what merges with a later one, and what would be made
 /// and checked for nothing where a later one replaces it.
