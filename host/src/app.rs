@@ -23,7 +23,7 @@ use crate::ingress::health::{Health, Phase};
 use crate::ingress::host_routes::{HostRoutes, router};
 use crate::ingress::rest::Rest;
 use crate::ingress::{host_api, layers, listener};
-use crate::plugins::install::{Failed, Plugins};
+use crate::plugins::live::{Failed, Parts, Plugins};
 use crate::plugins::load::Loader;
 use crate::plugins::registry::Registry;
 use crate::principal::keys::{HostKeys, TokenAlgorithm};
@@ -120,7 +120,9 @@ impl App {
         let live = LiveInstances::new(usize::try_from(config.limits.max_instances)?);
         let cache = CodeCache::new(&data.join("cache/code"), &keys.cache_mac, engine.wasmtime())
             .context("the cache of compiled code")?;
-        let host_database = open_host_database(&data, sqlite_settings(&config)).await.context("host.db")?;
+        let host_database = open_host_database(&data.join(&config.plugins.registry), sqlite_settings(&config))
+            .await
+            .context("plugins.registry")?;
         let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite_settings(&config))?);
         let metrics = Arc::new(Metrics::new()?);
         watch(&metrics, &services)?;
@@ -139,12 +141,21 @@ impl App {
             metrics: metrics.clone(),
             config: config.clone(),
         };
-        let trust = trust_policy(&options.home.join(&config.plugins.trust), &data, options.development)?;
-        let registry = Registry::new(host_database);
-        let plugins =
-            Plugins::new(loader, registry, trust, catalog.clone(), host, data.join("plugins"), options.development);
-        let failed = plugins.start(&options.home.join(&config.plugins.dir)).await?;
-        health.set_failed(failed.len());
+        let trust_file = options.home.join(&config.plugins.trust);
+        let trust = trust_policy(&trust_file, &data, options.development)?;
+        let plugins = Plugins::new(Parts {
+            loader,
+            registry: Registry::new(host_database),
+            trust,
+            trust_file: trust_file.exists().then_some(trust_file),
+            catalog: catalog.clone(),
+            host,
+            folder: options.home.join(&config.plugins.dir),
+            kept: data.join("plugins"),
+            development: options.development,
+            failed: health.failures().clone(),
+        });
+        let failed = plugins.start().await?;
         for failure in &failed {
             tracing::error!(
                 plugin = failure.what,
@@ -154,6 +165,12 @@ impl App {
             );
         }
         Ok(Self { config, catalog, failed, health, tokens, metrics, plugins, stores, _lock: lock })
+    }
+
+    /// The plugins, to be changed while the host serves.
+    #[must_use]
+    pub const fn plugins(&self) -> &Plugins {
+        &self.plugins
     }
 
     /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
@@ -174,6 +191,7 @@ impl App {
         let multiplexed = grpc.clone().filter(|_| config.server.grpc.multiplexed);
         let rest = Arc::new(Rest::new(self.catalog.clone(), gate, self.metrics.clone(), host_routes, config));
         health.reach(Phase::Serving);
+        self.plugins.watch();
         let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
         let draining = {
             let (stop, health) = (stop.clone(), health.clone());

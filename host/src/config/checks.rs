@@ -53,7 +53,13 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ("cache.max_key_bytes", cache.max_key_bytes.as_u64()),
         ("cache.max_ttl", cache.max_ttl.as_millis_u64()),
         ("plugins.max_file_bytes", config.plugins.max_file_bytes.as_u64()),
+        ("plugins.debounce", config.plugins.debounce.as_millis_u64()),
+        ("plugins.poll", config.plugins.poll.as_millis_u64()),
+        ("plugins.keep_changes", config.plugins.keep_changes.into()),
     ]);
+    let plugins = &config.plugins;
+    rules.must(plugins.keep_versions >= 2, &["plugins.keep_versions"], "must be 2 at least: one that runs, and one to go back to");
+    rules.must(plugins.probation.percent <= 100, &["plugins.probation.percent"], "must be 0 to 100");
     rules.at_most(
         ("cache.max_value_bytes", cache.max_value_bytes),
         ("cache.max_bytes_per_plugin", cache.max_bytes_per_plugin),

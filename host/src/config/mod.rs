@@ -30,7 +30,7 @@ pub use limits::{Compile, Limits};
 pub use net::Network;
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
 pub use server::{App, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
-pub use storage::{Cache, Database, Plugins, Setting, Sqlite, Synchronous};
+pub use storage::{Cache, Database, Plugins, Probation, Setting, Sqlite, Synchronous};
 pub use units::{ByteSize, HumanDuration, Secret};
 
 use layers::{KeyPath, Leaf, display_path};

@@ -67,12 +67,40 @@ pub struct Cache {
 pub struct Plugins {
     /// The folder of signed files that are installed at start.
     pub dir: PathBuf,
+    /// Whether files that appear there later are installed too.
+    pub watch: bool,
+    /// How long a file must have been left alone before it is looked at.
+    pub debounce: HumanDuration,
     /// The trust policy.
     pub trust: PathBuf,
     /// The largest signed file.
     pub max_file_bytes: ByteSize,
+    /// The database that remembers what is installed, relative to the data folder.
+    pub registry: PathBuf,
+    /// How often it and the trust policy are looked at for changes of others.
+    pub poll: HumanDuration,
+    /// How long a replaced version may take to finish its calls.
+    pub drain: HumanDuration,
+    /// Versions of a plugin that are kept.
+    pub keep_versions: u32,
+    /// Changes that are remembered.
+    pub keep_changes: u32,
+    /// `[plugins.probation]`
+    pub probation: Probation,
     /// The settings of each plugin, by its id.
     pub settings: BTreeMap<String, BTreeMap<String, Setting>>,
+}
+
+/// `[plugins.probation]`: when a version that was just activated is taken back.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probation {
+    /// How long it is watched.
+    pub window: HumanDuration,
+    /// The traps that are too many.
+    pub traps: u32,
+    /// And the least share of the calls, in percent.
+    pub percent: u32,
 }
 
 /// A setting of a plugin's own. Texts may be secrets and are hidden from `Debug` and `config show`.

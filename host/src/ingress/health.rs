@@ -33,7 +33,7 @@ impl Phase {
 /// How the host is.
 pub struct Health {
     phase: AtomicU8,
-    failed: AtomicUsize,
+    failed: Arc<AtomicUsize>,
     changed: watch::Sender<()>,
     /// The active plugins.
     pub catalog: Arc<LiveCatalog>,
@@ -46,7 +46,7 @@ impl Health {
     #[must_use]
     pub fn new(catalog: Arc<LiveCatalog>, development: bool) -> Self {
         let (changed, _) = watch::channel(());
-        Self { phase: AtomicU8::new(0), failed: AtomicUsize::new(0), changed, catalog, development }
+        Self { phase: AtomicU8::new(0), failed: Arc::default(), changed, catalog, development }
     }
 
     /// How far the host is.
@@ -76,14 +76,15 @@ impl Health {
         self.changed.subscribe()
     }
 
-    /// How many plugins were refused.
+    /// How many plugins that are to run do not, and how many files of the folder were refused.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// So many plugins were refused.
-    pub fn set_failed(&self, failed: usize) {
-        self.failed.store(failed, Ordering::Relaxed);
+    /// Where those who refuse plugins count them.
+    #[must_use]
+    pub const fn failures(&self) -> &Arc<AtomicUsize> {
+        &self.failed
     }
 }

@@ -1,4 +1,5 @@
-//! From a verified file to an active plugin: code → grants → linker → one instance as proof → on-enable → methods.
+//! From a verified file to a plugin that can be called: code → grants → linker → methods → one instance as proof, and then
+//! what lasts: migrations → on-enable.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker, Val};
 
+use super::live::view;
 use super::manifest::{Instances, Manifest, Method};
 use super::publish::{planned, publish};
 use super::refusal::Refusal;
@@ -52,11 +54,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Makes a verified file ready to be called. Its stores are migrated, one instance was made, and `on-enable` has run.
+    /// Makes a verified file ready: compiled, linked to what was granted, instantiated once. Nothing of it is reachable and
+    /// nothing lasting was done.
     ///
     /// # Errors
-    /// A [`Refusal`] that says which step failed. Nothing of the plugin is reachable then.
-    pub async fn load(&self, verified: &Verified) -> Result<Arc<ActivePlugin>, Refusal> {
+    /// A [`Refusal`] that says which step failed.
+    pub async fn prepare(&self, verified: &Verified) -> Result<Prepared, Refusal> {
         let manifest = &verified.manifest;
         let id: Arc<str> = manifest.plugin.id.as_str().into();
         let component = self
@@ -64,7 +67,6 @@ impl Loader {
             .load(&self.compiler, &verified.digest.0, &verified.bytes)
             .await
             .map_err(|error| Refusal::new("COMPILE_FAILED", 422, error))?;
-        self.migrate(verified).await?;
         let grants = Arc::new(self.grants(&id, manifest).await?);
 
         let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
@@ -93,10 +95,7 @@ impl Loader {
             CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what.message()),
             CallError::Host(cause) => Refusal::host(cause),
         })?;
-        if let Some(place) = lifecycle.on_enable {
-            on_enable(&runtime, place).await?;
-        }
-        Ok(Arc::new(ActivePlugin {
+        let plugin = Arc::new(ActivePlugin {
             id,
             version: manifest.plugin.version.clone(),
             seq: manifest.plugin.seq,
@@ -107,7 +106,25 @@ impl Loader {
             services: published.services,
             routes: published.routes,
             on_disable: lifecycle.on_disable,
-        }))
+        });
+        Ok(Prepared { plugin, on_enable: lifecycle.on_enable })
+    }
+
+    /// What lasts: its stores are migrated and `on-enable` runs. The plugin may be called from now on.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that says which step failed.
+    pub async fn enable(
+        &self,
+        prepared: &Prepared,
+        verified: &Verified,
+        _options: &LoadOptions,
+    ) -> Result<(), Refusal> {
+        self.migrate(verified).await?;
+        match prepared.on_enable {
+            Some(place) => on_enable(&prepared.plugin.runtime, place).await,
+            None => Ok(()),
+        }
     }
 
     /// Brings the stores that the plugin owns up to date.
@@ -156,6 +173,29 @@ impl Loader {
             log_line_bytes: self.config.limits.log_line_bytes.as_usize(),
             log_lines_dropped: self.metrics.plugin_log_lines_dropped(id),
         })
+    }
+
+    /// What a plugin with this manifest may use; without one what a plugin may that says nothing.
+    #[must_use]
+    pub fn limits(&self, manifest: Option<&Manifest>) -> view::Limits {
+        let limits = &self.config.limits;
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let Some(manifest) = manifest else {
+            return view::Limits {
+                memory_bytes: limits.memory.as_u64(),
+                call_timeout_ms: millis(limits.call_timeout.get()),
+                concurrency: limits.concurrency,
+                calls_per_instance: limits.calls_per_instance,
+            };
+        };
+        let pool = self.pool_limits(manifest);
+        view::Limits {
+            memory_bytes: number(pool.memory),
+            call_timeout_ms: millis(self.timeout(manifest, None)),
+            concurrency: u32::try_from(self.concurrency(manifest)).unwrap_or(u32::MAX),
+            calls_per_instance: pool.calls_per_instance,
+        }
     }
 
     fn pool_limits(&self, manifest: &Manifest) -> PoolLimits {
@@ -242,6 +282,21 @@ impl Loader {
         }
         Ok(Functions { all, lifecycle })
     }
+}
+
+/// How a version is brought in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Its migrations may change the stores in ways that kept versions cannot live with.
+    pub allow_breaking: bool,
+}
+
+/// A plugin that could be called, if it were let.
+pub struct Prepared {
+    /// The plugin.
+    pub plugin: Arc<ActivePlugin>,
+    /// The place of its `on-enable` among its functions.
+    on_enable: Option<usize>,
 }
 
 struct Functions {

@@ -1,7 +1,7 @@
 //! Plugins from file to active: manifest, verification, installation, loading.
 
 pub mod files;
-pub mod install;
+pub mod live;
 pub mod load;
 pub mod manifest;
 pub mod pack;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use arcana_signing::Digest;
+
 /// A refusal. The running version, where there is one, goes on.
 #[derive(Debug)]
 pub struct Refusal {
@@ -11,12 +13,32 @@ pub struct Refusal {
     pub status: u16,
     /// What is wrong and what to do.
     pub message: String,
+    /// Which version of which plugin it is about, where a signature vouches for that.
+    pub about: Option<Box<About>>,
+}
+
+/// A version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The plugin.
+    pub id: String,
+    /// The version.
+    pub version: String,
+    /// Its digest.
+    pub digest: Digest,
 }
 
 impl Refusal {
     /// A refusal with this code and status.
     pub fn new(code: &'static str, status: u16, message: impl fmt::Display) -> Self {
-        Self { code, status, message: message.to_string() }
+        Self { code, status, message: message.to_string(), about: None }
+    }
+
+    /// The same, said of this version, unless it is said already of which.
+    #[must_use]
+    pub fn about(mut self, id: &str, version: &impl fmt::Display, digest: Digest) -> Self {
+        self.about.get_or_insert_with(|| Box::new(About { id: id.into(), version: version.to_string(), digest }));
+        self
     }
 
     /// A fault of the host, not of the plugin.

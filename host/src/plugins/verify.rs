@@ -1,6 +1,6 @@
 //! From bytes to a plugin that may run: envelope → trust → signature → hash → manifest, and only then the component.
 
-use arcana_signing::{Digest, Purpose, Request, TrustPolicy, envelope};
+use arcana_signing::{Digest, Purpose, Request, TrustPolicy, Verdict, envelope};
 use jiff::Timestamp;
 use semver::Version;
 
@@ -19,6 +19,10 @@ pub struct Verified {
     pub manifest: Manifest,
     /// The principals whose signatures count.
     pub signers: Vec<String>,
+    /// The capabilities that its signers may grant.
+    pub granted: Vec<String>,
+    /// The capabilities that its signers may only request: an administrator has to approve them before it may run.
+    pub pending: Vec<String>,
     /// What the component exports and imports.
     pub contract: Contract,
     /// What was packed beside the component.
@@ -53,13 +57,31 @@ pub fn verify(
         .map_err(|_| Refusal::new("MANIFEST_INVALID", 422, "the manifest is not UTF-8"))?;
     let manifest = Manifest::parse(text).map_err(|error| Refusal::new("MANIFEST_INVALID", 422, error))?;
 
-    prepass::check(&bytes, limits).map_err(|error| Refusal::new(error.code(), 422, error))?;
+    let digest = signed.digest();
+    let judged = judge(&bytes, trust, purpose, limits, &signed, &manifest);
+    // From here on it is known whose it is.
+    let plugin = &manifest.plugin;
+    let judged = judged.map_err(|refusal| refusal.about(plugin.id.as_str(), &plugin.version, digest))?;
+    let (contract, sections, Verdict { signers, granted, pending, warnings }) = judged;
+    Ok(Verified { digest, manifest, signers, granted, pending, contract, sections, warnings, bytes })
+}
+
+/// The component, and what the trust policy says of all of it.
+fn judge(
+    bytes: &[u8],
+    trust: &TrustPolicy,
+    purpose: Purpose,
+    limits: &PrepassLimits,
+    signed: &arcana_signing::Verified<'_>,
+    manifest: &Manifest,
+) -> Result<(Contract, PackedSections, Verdict), Refusal> {
+    prepass::check(bytes, limits).map_err(|error| Refusal::new(error.code(), 422, error))?;
     let sections = pack::sections(signed.body()).map_err(|error| Refusal::new("SECTION_INVALID", 422, error))?;
     let wit = sections.wit.iter().map(Vec::as_slice);
-    let contract = Contract::decode(&bytes, wit).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
+    let contract = Contract::decode(bytes, wit).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
 
     let verdict = trust.evaluate(
-        &signed,
+        signed,
         &Request {
             purpose,
             now: Timestamp::now(),
@@ -75,16 +97,8 @@ pub fn verify(
             capabilities: &manifest.capability_names(),
         },
     )?;
-    if !verdict.pending.is_empty() {
-        let message = format!(
-            "its signers may ask for {} and not grant it: an administrator's approval is needed, which this host cannot take yet",
-            verdict.pending.join(", ")
-        );
-        return Err(Refusal::new("APPROVAL_NEEDED", 403, message));
-    }
-    check_imports(&manifest, &contract)?;
-    let digest = signed.digest();
-    Ok(Verified { digest, manifest, signers: verdict.signers, contract, sections, warnings: verdict.warnings, bytes })
+    check_imports(manifest, &contract)?;
+    Ok((contract, sections, verdict))
 }
 
 /// The packages that a component publishes interfaces of, without versions. The host's own extension points are everybody's.

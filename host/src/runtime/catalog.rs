@@ -208,8 +208,14 @@ impl LiveCatalog {
 
     /// Puts another in force; requests under way go on with theirs.
     pub fn store(&self, catalog: Catalog) {
-        self.current.store(Arc::new(catalog));
+        drop(self.swap(catalog));
+    }
+
+    /// The same; answers the one before, which requests under way still hold.
+    pub fn swap(&self, catalog: Catalog) -> Arc<Catalog> {
+        let before = self.current.swap(Arc::new(catalog));
         self.changed.send_replace(());
+        before
     }
 
     /// Told whenever another is in force.

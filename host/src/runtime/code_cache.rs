@@ -70,10 +70,22 @@ impl CodeCache {
         self.deserialize(&code).map_err(|error| CodeError::Load(format!("{error:#}")))
     }
 
-    /// Deletes what nobody asked for since the start: code of versions that are gone, of other engines, and what a killed
-    /// host left half-written. One host at a time has the folder.
-    pub fn prune(&self) {
-        let used = self.used.lock();
+    /// Deletes the code of a component that is no longer kept.
+    pub fn forget(&self, digest: &[u8; 32]) {
+        let path = self.path(digest);
+        self.used.lock().remove(&path);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "old compiled code cannot be deleted");
+        }
+    }
+
+    /// Deletes what is neither kept nor was asked for since the start: code of versions that are gone, of other engines, and
+    /// what a killed host left half-written. One host at a time has the folder.
+    pub fn prune(&self, kept: &[[u8; 32]]) {
+        let mut used = self.used.lock();
+        used.extend(kept.iter().map(|digest| self.path(digest)));
         let files = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for stale in files.filter(|path| !used.contains(path)) {
             if let Err(error) = std::fs::remove_file(&stale) {

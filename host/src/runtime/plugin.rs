@@ -1,10 +1,11 @@
 //! One active plugin: its pool, its limits, and the call of one of its functions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 use wasmtime::component::{ComponentExportIndex, Val};
 
@@ -54,7 +55,41 @@ pub struct PluginRuntime {
     running: Semaphore,
     waiting: AtomicUsize,
     metrics: PluginMetrics,
+    traps: Arc<Traps>,
     id: Arc<str>,
+}
+
+/// The traps of one version.
+#[derive(Default)]
+pub struct Traps {
+    count: AtomicU64,
+    last: Mutex<String>,
+    trapped: Notify,
+}
+
+impl Traps {
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// What the last one was.
+    #[must_use]
+    pub fn last(&self) -> String {
+        self.last.lock().clone()
+    }
+
+    /// Waits for one more; one that came since the last wait counts.
+    pub async fn changed(&self) {
+        self.trapped.notified().await;
+    }
+
+    fn add(&self, cause: &str) {
+        cause.clone_into(&mut self.last.lock());
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.trapped.notify_one();
+    }
 }
 
 /// Why a call has no answer from the plugin.
@@ -125,7 +160,8 @@ impl PluginRuntime {
         metrics: PluginMetrics,
     ) -> Self {
         let running = Semaphore::new(limits.concurrency);
-        Self { engine, pool, functions, running, waiting: AtomicUsize::new(0), limits, metrics, id }
+        let (waiting, traps) = (AtomicUsize::new(0), Arc::default());
+        Self { engine, pool, functions, running, waiting, limits, metrics, traps, id }
     }
 
     /// The plugin's id.
@@ -138,6 +174,12 @@ impl PluginRuntime {
     #[must_use]
     pub fn functions(&self) -> &[Function] {
         &self.functions
+    }
+
+    /// The traps of this version.
+    #[must_use]
+    pub fn traps(&self) -> &Arc<Traps> {
+        &self.traps
     }
 
     /// The pool, for its figures and its end.
@@ -195,6 +237,7 @@ impl PluginRuntime {
             Err(CallError::Trap(cause)) => {
                 record.trap();
                 self.metrics.traps.inc();
+                self.traps.add(cause);
                 tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "plugin trapped");
             }
             Err(CallError::Host(cause)) => {

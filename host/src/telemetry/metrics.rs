@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus::core::Collector as _;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -15,7 +16,7 @@ mod requests;
 pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
 
 use super::process;
-use super::pulled::{Kind, Pulled, float};
+use super::pulled::{Kind, Pulled, float, whole};
 
 /// A quarter of a millisecond to ten seconds.
 const REQUEST_SECONDS: &[f64] =
@@ -99,6 +100,10 @@ families! {
     plugin_queue_wait: HistogramVec = "arcana_plugin_queue_wait_seconds" ["plugin"] in CALL_SECONDS;
     /// Log lines of plugins that were dropped because the call had used up its limit.
     plugin_log_dropped: IntCounterVec = "arcana_plugin_log_lines_dropped_total" ["plugin"];
+    /// Catalogs that were put in force because of a plugin: installed, rolled back, switched on or off.
+    plugin_swaps: IntCounterVec = "arcana_plugin_swaps_total" ["plugin"];
+    /// What was to be done with plugins, by what came of it: ok, or the code of the refusal.
+    plugin_changes: IntCounterVec = "arcana_plugin_changes_total" ["action", "outcome"];
     /// Time of database statements.
     database_duration: HistogramVec = "arcana_database_statement_duration_seconds" ["store"] in CALL_SECONDS;
 }
@@ -238,6 +243,27 @@ impl Metrics {
             instances_full: self.families.limit("instances"),
             memory_full: self.families.limit("memory"),
         }
+    }
+
+    /// Calls of a plugin that have ended, over all its versions and functions.
+    #[must_use]
+    pub fn plugin_calls(&self, id: &str) -> u64 {
+        let families = self.families.plugin_calls.collect();
+        let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
+        let of_plugin = metrics.filter(|metric| {
+            metric.get_label().iter().any(|label| label.name() == "plugin" && label.value() == id)
+        });
+        of_plugin.map(|metric| whole(metric.get_counter().get_value())).sum()
+    }
+
+    /// Another catalog is in force because of this plugin.
+    pub fn plugin_swapped(&self, id: &str) {
+        self.families.plugin_swaps.with_label_values(&[id]).inc();
+    }
+
+    /// Something was done with a plugin, or was refused. Codes are few and fixed.
+    pub fn plugin_change(&self, action: &str, outcome: &str) {
+        self.families.plugin_changes.with_label_values(&[action, outcome]).inc();
     }
 
     /// What is shown of a plugin's instances.

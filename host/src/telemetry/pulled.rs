@@ -69,6 +69,12 @@ pub(super) fn float(value: u64) -> f64 {
     f64::from(high) * 4_294_967_296.0 + f64::from(low)
 }
 
+/// A counter's value as a whole number; counters hold nothing else.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts from 0, whole, below 2^53")]
+pub(super) const fn whole(value: f64) -> u64 {
+    value as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::float;

@@ -8,15 +8,19 @@ use super::settings::SqliteSettings;
 use super::store::{SqliteStore, Trust};
 
 /// The scripts of `migrations/sqlite/host`, oldest first.
-const MIGRATIONS: [(u64, &str, &str); 1] =
-    [(1, "plugins", include_str!("../../../../migrations/sqlite/host/0001_plugins.sql"))];
+const MIGRATIONS: [(u64, &str, &str); 2] = [
+    (1, "plugins", include_str!("../../../../migrations/sqlite/host/0001_plugins.sql")),
+    (2, "live", include_str!("../../../../migrations/sqlite/host/0002_live.sql")),
+];
 
-/// Opens `host.db` in the data folder and brings its schema up to date.
+/// Opens the host's own database, `host.db` in the data folder unless the settings say another, and brings its schema up to
+/// date. What it answers is bounded by what the host wrote, not by the limits of plugins.
 ///
 /// # Errors
 /// [`MigrationError`], which covers that the file cannot be opened.
-pub async fn open_host_database(data: &Path, settings: SqliteSettings) -> Result<Arc<SqliteStore>, MigrationError> {
-    let store = SqliteStore::open("host", &data.join("host.db"), Trust::Host, &Arc::new(settings)).await?;
+pub async fn open_host_database(path: &Path, settings: SqliteSettings) -> Result<Arc<SqliteStore>, MigrationError> {
+    let settings = SqliteSettings { max_rows: u32::MAX, max_result_bytes: u64::MAX, ..settings };
+    let store = SqliteStore::open("host", path, Trust::Host, &Arc::new(settings)).await?;
     let migrations = MIGRATIONS.map(|(version, name, sql)| Migration { version, name: name.into(), sql: sql.into() });
     store.migrate(&migrations).await?;
     Ok(Arc::new(store))

@@ -200,8 +200,11 @@ fn run_verify(file: &Path, trust: &Path) -> Result<()> {
     println!("{} {} (seq {}) is accepted", plugin.id, plugin.version, plugin.seq);
     println!("digest     {}", verified.digest);
     println!("signed by  {}", verified.signers.join(", "));
-    let granted = verified.manifest.capability_names();
+    let granted = &verified.granted;
     println!("granted    {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") });
+    if !verified.pending.is_empty() {
+        println!("waits for  an administrator's approval of {}", verified.pending.join(", "));
+    }
     for warning in &verified.warnings {
         println!("warning    {warning}");
     }

@@ -1,0 +1,273 @@
+//! The start: what was running runs again, and what the folder has that nobody has seen is installed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arcana_signing::{Code, Digest, Purpose, envelope};
+use futures_util::future::join_all;
+
+use super::install::{InstallOptions, Progress};
+use super::{Actor, Inner, Plugins};
+use crate::plugins::files;
+use crate::plugins::load::{LoadOptions, Prepared};
+use crate::plugins::refusal::Refusal;
+use crate::plugins::registry::{Desired, Snapshot};
+use crate::plugins::verify::Verified;
+use crate::runtime::catalog::Catalog;
+
+/// A plugin or a file that was refused.
+#[derive(Debug)]
+pub struct Failed {
+    /// The file, or the id of what was installed.
+    pub what: String,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+/// A file of the folder with what its envelope says.
+struct Offered {
+    path: String,
+    name: Arc<str>,
+    bytes: Vec<u8>,
+    digest: Digest,
+}
+
+impl Plugins {
+    /// Makes active what was installed and what the folder offers that nobody has seen. Every file is verified again.
+    ///
+    /// A file that is refused, or a version that does not start, is reported and leaves what ran before.
+    ///
+    /// # Errors
+    /// When the registry or the folder cannot be read, or the trust file went back to an older serial.
+    pub async fn start(&self) -> Result<Vec<Failed>, Refusal> {
+        let inner = &self.0;
+        let trust = inner.trust.load_full();
+        trust.check_serial(inner.registry.trust_serial().await.map_err(Refusal::host)?)?;
+        inner.registry.set_trust_serial(trust.serial).await.map_err(Refusal::host)?;
+
+        let paths = files::offered(&inner.folder).map_err(|error| {
+            Refusal::new("UNREADABLE", 500, format!("the plugin folder {}: {error}", inner.folder.display()))
+        })?;
+        let mut failed = Vec::new();
+        let mut offered = Vec::new();
+        for path in paths {
+            match inner.read_offer(&path) {
+                Ok(file) => offered.push(file),
+                Err(refusal) => failed.push(Failed { what: path.display().to_string(), refusal }),
+            }
+        }
+        let snapshot = inner.snapshot().await?;
+        if inner.development {
+            inner.follow_folder(&snapshot, &offered, !failed.is_empty()).await?;
+        }
+        let snapshot = inner.snapshot().await?;
+        inner.seen.store(snapshot.revision, Ordering::Release);
+        inner.heal_from(&snapshot, &offered).await;
+        offered.retain(|file| !snapshot.knows(&file.digest));
+
+        // What ran comes first, whole: nobody takes another's place. One whose next version is there waits for that one.
+        inner.resume(&snapshot, &mut failed).await?;
+        for refusals in inner.bring(offered).await {
+            failed.push(refusals);
+        }
+        inner.loader.cache.prune(&inner.snapshot().await?.versions.iter().filter(|v| v.kept).map(|v| v.digest.0).collect::<Vec<_>>());
+        for failure in &failed {
+            match failure.what.ends_with(".wasm") {
+                true => inner.status.file_refused(&failure.what, &failure.refusal),
+                false => inner.status.down(&failure.what, &failure.refusal),
+            }
+        }
+        Ok(failed)
+    }
+}
+
+impl Inner {
+    /// Reads a file of the folder as far as its envelope.
+    fn read_offer(&self, path: &Path) -> Result<Offered, Refusal> {
+        let bytes = files::read(path, self.max_file())?;
+        let digest = envelope::parse(&bytes)?.digest();
+        Ok(Offered { path: path.display().to_string(), name: Self::name_of(path), bytes, digest })
+    }
+
+    /// In development the folder is what there is: a plugin that came from a file which is gone is switched off, and one
+    /// that was switched off in this way is back with its file. Where a file cannot be read nobody knows whose it was to be,
+    /// and nothing is taken away.
+    async fn follow_folder(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        offered: &[Offered],
+        unreadable: bool,
+    ) -> Result<(), Refusal> {
+        let there: BTreeSet<&str> = offered.iter().map(|file| &*file.name).collect();
+        for plugin in snapshot.plugins.values() {
+            let from_file = plugin.source.ends_with(".wasm");
+            let has_file = there.contains(plugin.source.as_str())
+                || offered.iter().any(|file| snapshot.version(&plugin.id, &file.digest).is_some());
+            if plugin.desired == Desired::Enabled && from_file && !has_file && !unreadable {
+                self.disable(&plugin.id, &Actor::Directory(plugin.source.as_str().into())).await?;
+            }
+        }
+        self.back_with_file(snapshot, offered.iter().map(|file| file.digest)).await
+    }
+
+    /// Plugins that were switched off because their files were gone, and whose files are there again.
+    pub(super) async fn back_with_file(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        digests: impl Iterator<Item = Digest>,
+    ) -> Result<(), Refusal> {
+        for digest in digests {
+            let by_folder = |plugin: &&crate::plugins::registry::Plugin| {
+                plugin.desired == Desired::Disabled
+                    && plugin.disabled_by.as_deref() == Some("directory")
+                    && snapshot.version(&plugin.id, &digest).is_some_and(|version| version.kept)
+            };
+            let Some(plugin) = snapshot.plugins.values().find(by_folder) else { continue };
+            let by = Actor::Directory(plugin.source.as_str().into());
+            let _ = self.run(snapshot, &plugin.id, digest, "enable", &by).await.map_err(|refusal| {
+                tracing::error!(plugin = plugin.id, code = refusal.code, reason = refusal.message, "plugin refused");
+                self.status.down(&plugin.id, &refusal);
+            });
+        }
+        Ok(())
+    }
+
+    /// A kept file that was lost is made good by the same file in the folder.
+    async fn heal_from(self: &Arc<Self>, snapshot: &Snapshot, offered: &[Offered]) {
+        for file in offered {
+            let id = snapshot.versions.iter().find(|version| version.kept && version.digest == file.digest);
+            let Some(version) = id else { continue };
+            if self.keep(&version.id, &file.digest).await.is_ok() {
+                continue;
+            }
+            // It is verified before it is used, like any kept file.
+            let restored = self.registry.restore(&file.digest, &file.bytes).await;
+            if let Err(error) = restored {
+                tracing::warn!(file = file.path, %error, "the file cannot be put back into the database");
+            }
+            if let Err(error) = files::keep(&self.kept, &file.digest, &file.bytes) {
+                tracing::warn!(file = file.path, %error, "the file cannot be kept on the disk");
+            }
+        }
+    }
+
+    /// What is to run runs again.
+    async fn resume(self: &Arc<Self>, snapshot: &Snapshot, failed: &mut Vec<Failed>) -> Result<(), Refusal> {
+        let enabled: Vec<_> = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled).collect();
+        let ready = join_all(enabled.iter().map(|plugin| self.ready(snapshot, &plugin.id, &plugin.digest))).await;
+        let mut active = Vec::new();
+        for (plugin, ready) in enabled.iter().zip(ready) {
+            match self.resume_one(ready, &mut active).await {
+                Ok(()) => {}
+                // Nobody is to be woken up by what waits for them.
+                Err(refusal) if refusal.code == "APPROVAL_NEEDED" => {
+                    tracing::warn!(plugin = plugin.id, reason = refusal.message, "plugin waits for an approval");
+                }
+                Err(refusal) => failed.push(Failed { what: plugin.id.clone(), refusal }),
+            }
+        }
+        self.catalog.store(Catalog::build(self.host.clone(), active).map_err(Refusal::host)?);
+        Ok(())
+    }
+
+    async fn resume_one(
+        &self,
+        ready: Result<(Verified, Prepared), Refusal>,
+        active: &mut Vec<Arc<crate::runtime::catalog::ActivePlugin>>,
+    ) -> Result<(), Refusal> {
+        let (verified, prepared) = ready?;
+        let plugin = &prepared.plugin;
+        if active.len() >= self.max_plugins {
+            let message = format!("there are more than {} plugins (limits.max_plugins)", self.max_plugins);
+            return Err(Refusal::new("TOO_MANY_PLUGINS", 409, message));
+        }
+        active.push(plugin.clone());
+        if let Err(conflict) = Catalog::build(self.host.clone(), active.clone()) {
+            active.pop();
+            return Err(Refusal::new("CONFLICT", 409, conflict));
+        }
+        if let Err(refusal) = self.loader.enable(&prepared, &verified, &LoadOptions { allow_breaking: true }).await {
+            active.pop();
+            return Err(refusal);
+        }
+        for warning in &verified.warnings {
+            tracing::warn!(plugin = %plugin.id, warning, "trust");
+        }
+        tracing::info!(
+            plugin = %plugin.id, version = %plugin.version, seq = plugin.seq, digest = %verified.digest,
+            signers = plugin.signers.join(", "), routes = plugin.routes.len(), news = false, "plugin is active"
+        );
+        Ok(())
+    }
+
+    /// Installs files that nobody has seen; answers those that were refused.
+    async fn bring(self: &Arc<Self>, offered: Vec<Offered>) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        let mut candidates: Vec<(Offered, String, u64)> = Vec::new();
+        for file in offered {
+            match self.verify(file.bytes.clone(), Purpose::Install).await {
+                Ok(verified) => {
+                    let plugin = &verified.manifest.plugin;
+                    failed.extend(newest(&mut candidates, (file, plugin.id.to_string(), plugin.seq)));
+                }
+                Err(refusal) => failed.push(Failed { what: file.path, refusal }),
+            }
+        }
+        // Side by side, as far as they compile; the one that comes first by name gets what two want.
+        let results = join_all(candidates.into_iter().map(|(file, ..)| async {
+            let by = Actor::Directory(file.name);
+            let outcome = self.offer(file.bytes, &by).await;
+            (file.path, outcome)
+        }))
+        .await;
+        failed.extend(results.into_iter().filter_map(|(what, outcome)| Some(Failed { what, refusal: outcome.err()? })));
+        failed
+    }
+
+    /// Installs a file of the folder. Where an administrator has switched the plugin off it is only kept.
+    pub(super) async fn offer(self: &Arc<Self>, bytes: Vec<u8>, by: &Actor) -> Result<(), Refusal> {
+        let contents = envelope::contents(&bytes).ok();
+        let manifest = contents.and_then(|contents| std::str::from_utf8(contents.manifest).ok().map(str::to_owned));
+        let id = manifest.and_then(|text| crate::plugins::manifest::Manifest::parse(&text).ok());
+        let id = id.map(|manifest| manifest.plugin.id.to_string()).unwrap_or_default();
+        let off = self.snapshot().await?.plugins.get(&id).is_some_and(|known| {
+            known.desired == Desired::Disabled && known.disabled_by.as_deref() != Some("directory")
+        });
+        let options =
+            InstallOptions { activate: !off, allow_breaking: self.development, ..InstallOptions::default() };
+        let installed = Plugins(self.clone()).install(bytes, &options, by, &Progress::default()).await?;
+        if !installed.pending.is_empty() {
+            tracing::warn!(plugin = installed.id, version = installed.version, waits_for = installed.pending.join(", "),
+                "plugin waits for an approval");
+        }
+        Ok(())
+    }
+}
+
+/// Of two files of one plugin the one with the higher sequence number counts; with one number and other content neither does.
+fn newest(candidates: &mut Vec<(Offered, String, u64)>, new: (Offered, String, u64)) -> Vec<Failed> {
+    let Some(place) = candidates.iter().position(|(_, id, _)| *id == new.1) else {
+        candidates.push(new);
+        return Vec::new();
+    };
+    let (known, _, seq) = &candidates[place];
+    if new.2 == *seq && known.digest != new.0.digest {
+        let refuse = |what: &str, other: &str| {
+            let message =
+                format!("seq {seq} is that of {other} too, with other content; every release needs a higher seq");
+            Failed { what: what.to_owned(), refusal: Refusal::new(Code::SeqConflict.as_str(), 409, message) }
+        };
+        let both = vec![refuse(&known.path, &new.0.path), refuse(&new.0.path, &known.path)];
+        candidates.remove(place);
+        return both;
+    }
+    let newer = new.2 > *seq;
+    let (older, winner) = if newer { (&known.path, &new.0.path) } else { (&new.0.path, &known.path) };
+    tracing::warn!(file = older, newer = winner, "another file of the same plugin counts");
+    if newer {
+        candidates[place] = new;
+    }
+    Vec::new()
+}

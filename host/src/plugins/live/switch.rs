@@ -1,0 +1,237 @@
+//! The one place where what runs is changed: whoever has the [`Turn`] does it, on the registry as it is then.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arcana_signing::Digest;
+use tokio::sync::MutexGuard;
+
+use super::install::{Progress, Stage};
+use super::{Inner, probation};
+use crate::plugins::files;
+use crate::plugins::load::{LoadOptions, Prepared, system_call};
+use crate::plugins::refusal::Refusal;
+use crate::plugins::registry::{CommitError, Deed, Desired, Snapshot, Writes};
+use crate::plugins::verify::Verified;
+use crate::runtime::catalog::{ActivePlugin, Catalog};
+
+/// How long the end of the host waits for versions that are being drained.
+pub(super) const LAST_DRAIN: Duration = Duration::from_secs(5);
+
+/// How often a drain looks whether it is over.
+const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// The right to change what runs, with the registry as it is.
+pub(super) struct Turn<'i> {
+    inner: &'i Arc<Inner>,
+    pub(super) snapshot: Snapshot,
+    _guard: MutexGuard<'i, ()>,
+}
+
+impl Inner {
+    /// Waits for the turn. Changes are made one at a time; requests are never held up by one.
+    pub(super) async fn turn(self: &Arc<Self>) -> Result<Turn<'_>, Refusal> {
+        let guard = self.turn.lock().await;
+        if self.stop.is_cancelled() {
+            return Err(Refusal::new("STOPPING", 503, "the host is stopping"));
+        }
+        let snapshot = self.registry.snapshot().await.map_err(Refusal::host)?;
+        Ok(Turn { inner: self, snapshot, _guard: guard })
+    }
+
+    /// The version that answers requests here.
+    pub(super) fn running(&self, id: &str) -> Option<Arc<ActivePlugin>> {
+        self.catalog.load().plugins().iter().find(|plugin| *plugin.id == *id).cloned()
+    }
+
+    /// Whether this version answers requests here.
+    pub(super) fn runs(&self, id: &str, digest: &Digest) -> bool {
+        self.running(id).is_some_and(|plugin| plugin.digest == digest.0)
+    }
+
+    /// The catalog with this plugin in the place of its present version, or beside the others.
+    fn with(&self, plugin: &Arc<ActivePlugin>) -> Result<Catalog, Refusal> {
+        let mut plugins = self.catalog.load().plugins().to_vec();
+        match plugins.iter_mut().find(|known| known.id == plugin.id) {
+            Some(known) => *known = plugin.clone(),
+            None => plugins.push(plugin.clone()),
+        }
+        Catalog::build(self.host.clone(), plugins).map_err(|conflict| Refusal::new("CONFLICT", 409, conflict))
+    }
+
+    /// Whether another plugin, or the host, has what this one wants, or there are too many.
+    pub(super) fn check_conflicts(&self, snapshot: &Snapshot, prepared: &Prepared) -> Result<(), Refusal> {
+        let id = &*prepared.plugin.id;
+        let others = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled && plugin.id != id);
+        if others.count() >= self.max_plugins {
+            let message = format!("there are {} plugins already (limits.max_plugins)", self.max_plugins);
+            return Err(Refusal::new("TOO_MANY_PLUGINS", 409, message));
+        }
+        self.with(&prepared.plugin).map(drop)
+    }
+}
+
+impl Turn<'_> {
+    /// Makes a version the one that runs: its stores, `on-enable`, the registry, the catalog. The old one is drained.
+    ///
+    /// # Errors
+    /// Whatever went wrong; what ran before runs on.
+    pub(super) async fn put(
+        self,
+        prepared: &Prepared,
+        verified: &Verified,
+        allow_breaking: bool,
+        mut writes: Writes,
+        deed: &Deed<'_>,
+        progress: &Progress,
+    ) -> Result<(), Refusal> {
+        let inner = self.inner;
+        inner.check_conflicts(&self.snapshot, prepared)?;
+        progress.reach(Stage::Starting);
+        inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking }).await?;
+        progress.reach(Stage::Activating);
+        // At hand before the row points at it; the database has it with the row.
+        if !files::is_kept(&inner.kept, &verified.digest, &verified.bytes)
+            && let Err(error) = files::keep(&inner.kept, &verified.digest, &verified.bytes)
+        {
+            tracing::warn!(plugin = deed.id, %error, "the installed file cannot be kept on the disk");
+        }
+        let gone = self.prune(deed.id, verified.digest, &mut writes);
+        let catalog = match inner.with(&prepared.plugin) {
+            Ok(catalog) => catalog,
+            Err(refusal) => {
+                end(&prepared.plugin).await;
+                return Err(refusal);
+            }
+        };
+        if let Err(refusal) = self.commit(writes, deed).await {
+            end(&prepared.plugin).await;
+            return Err(refusal);
+        }
+        inner.swap(catalog, deed.id);
+        inner.forget_files(&gone);
+        inner.announce(&prepared.plugin, verified, deed);
+        probation::begin(inner, &prepared.plugin);
+        Ok(())
+    }
+
+    /// Makes a version run that the registry says is to run: nothing is written.
+    pub(super) async fn follow(&self, prepared: &Prepared, verified: &Verified) -> Result<(), Refusal> {
+        let inner = self.inner;
+        inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking: true }).await?;
+        let catalog = inner.with(&prepared.plugin)?;
+        inner.swap(catalog, &prepared.plugin.id);
+        inner.status.settled(&prepared.plugin.id);
+        tracing::info!(plugin = %prepared.plugin.id, version = %prepared.plugin.version, "plugin is active, as another host has it");
+        Ok(())
+    }
+
+    /// Takes a plugin out of what runs, where it is in there.
+    pub(super) fn take(&self, id: &str) -> Result<(), Refusal> {
+        let inner = self.inner;
+        if inner.running(id).is_none() {
+            return Ok(());
+        }
+        let rest = inner.catalog.load().plugins().iter().filter(|plugin| *plugin.id != *id).cloned().collect();
+        inner.swap(Catalog::build(inner.host.clone(), rest).map_err(Refusal::host)?, id);
+        Ok(())
+    }
+
+    /// Writes what was decided, on the registry that it was decided on.
+    pub(super) async fn commit(&self, writes: Writes, deed: &Deed<'_>) -> Result<(), Refusal> {
+        let inner = self.inner;
+        let seen = self.snapshot.revision;
+        let revision = inner.registry.commit(writes, deed, seen).await.map_err(|error| match error {
+            CommitError::Stale => Refusal::new("CONCURRENT_CHANGE", 409, format!("{error}; try again")),
+            CommitError::Database(error) => Refusal::host(error),
+        })?;
+        // Where something of another host has not been seen yet, it is still to be looked for.
+        let _ = inner.seen.compare_exchange(seen, revision, Ordering::AcqRel, Ordering::Acquire);
+        inner.loader.metrics.plugin_change(deed.action, deed.outcome);
+        if let Err(error) = inner.registry.forget_changes(inner.settings.keep_changes).await {
+            tracing::warn!(%error, "old changes cannot be forgotten");
+        }
+        Ok(())
+    }
+
+    /// Kept versions beyond `plugins.keep_versions` go, the oldest first, and never the one that runs, the one before it, or
+    /// one that waits.
+    fn prune(&self, id: &str, runs: Digest, writes: &mut Writes) -> Vec<Digest> {
+        use crate::plugins::registry::Standing;
+        let before = self.snapshot.plugin(id).map(|plugin| plugin.digest);
+        let spare = |digest: &Digest| *digest == runs || Some(*digest) == before;
+        let mut others: Vec<_> = self
+            .snapshot
+            .kept(id)
+            .filter(|version| !spare(&version.digest) && version.standing != Standing::Pending)
+            .collect();
+        others.sort_by_key(|version| std::cmp::Reverse((version.ran_at, version.seq)));
+        let spared = 1 + usize::from(before.is_some_and(|before| before != runs));
+        let room = usize::try_from(self.inner.settings.keep_versions).unwrap_or(usize::MAX).saturating_sub(spared);
+        let gone: Vec<Digest> = others.into_iter().skip(room).map(|version| version.digest).collect();
+        for digest in &gone {
+            writes.forget(id, *digest);
+        }
+        gone
+    }
+}
+
+impl Inner {
+    /// Puts another catalog in force, and lets go of the version of this plugin that ran so far.
+    fn swap(self: &Arc<Self>, catalog: Catalog, id: &str) {
+        let old = self.running(id);
+        let before = self.catalog.swap(catalog);
+        self.loader.metrics.plugin_swapped(id);
+        let Some(plugin) = old else { return };
+        // Nobody can come to the old version any more once nobody has the old catalog.
+        let holders = Arc::downgrade(&before);
+        drop(before);
+        let drain = self.settings.drain.get();
+        self.tasks.spawn(async move {
+            let until = Instant::now() + drain;
+            while holders.strong_count() > 0 && Instant::now() < until {
+                tokio::time::sleep(DRAIN_STEP).await;
+            }
+            if holders.strong_count() > 0 {
+                tracing::warn!(plugin = %plugin.id, version = %plugin.version,
+                    "calls are still running after plugins.drain; their own time limits end them");
+            }
+            end(&plugin).await;
+        });
+    }
+
+    /// The files of versions that are no longer kept.
+    pub(super) fn forget_files(&self, digests: &[Digest]) {
+        for digest in digests {
+            self.loader.cache.forget(&digest.0);
+            let path = files::kept(&self.kept, digest);
+            if let Err(error) = std::fs::remove_file(&path)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), %error, "a file that is no longer kept cannot be deleted");
+            }
+        }
+    }
+
+    fn announce(&self, plugin: &ActivePlugin, verified: &Verified, deed: &Deed<'_>) {
+        self.status.settled(&plugin.id);
+        for warning in &verified.warnings {
+            tracing::warn!(plugin = %plugin.id, warning, "trust");
+        }
+        tracing::info!(
+            plugin = %plugin.id, version = %plugin.version, seq = plugin.seq, digest = %verified.digest,
+            signers = plugin.signers.join(", "), routes = plugin.routes.len(), who = deed.who, action = deed.action,
+            before = deed.from.map(|(version, _)| version), news = deed.action == "install", "plugin is active"
+        );
+    }
+}
+
+/// Tells a version that it will not be called again, and gives up its instances.
+pub(super) async fn end(plugin: &ActivePlugin) {
+    if let Some(place) = plugin.on_disable {
+        // What goes wrong is logged where the call ends; the stop goes on.
+        let _ = plugin.runtime.call(place, &[], system_call()).await;
+    }
+    plugin.runtime.pool().close();
+}
