@@ -198,7 +198,7 @@ impl Offer<'_> {
         }
         answer.changed = true;
         if !options.activate {
-            self.keep(Standing::Verified, "it is kept and does not run").await?;
+            self.keep(Standing::Verified, "it is kept, and does not run").await?;
             return Ok(answer);
         }
         self.progress.reach(Stage::Waiting);
