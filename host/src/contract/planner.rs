@@ -20,12 +20,15 @@ const PROBLEM: (&str, &str, &str, &str) = ("arcana", "types", "types", "problem"
 pub(super) struct Planner<'a> {
     pub(super) resolve: &'a Resolve,
     pub(super) docs: &'a Docs,
-    planned: HashMap<TypeId, Arc<Type>>,
+    /// Each with the levels that are below it: what is found here may stand deeper than where it was planned.
+    planned: HashMap<TypeId, (Arc<Type>, usize)>,
+    /// The deepest level below the type that is being planned, counted from the root.
+    deepest: usize,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(resolve: &'a Resolve, docs: &'a Docs) -> Self {
-        Self { resolve, docs, planned: HashMap::new() }
+        Self { resolve, docs, planned: HashMap::new(), deepest: 0 }
     }
 
     pub(super) fn function(&mut self, interface: &str, function: &Function) -> Result<FunctionPlan, ContractError> {
@@ -100,19 +103,28 @@ impl<'a> Planner<'a> {
     }
 
     fn ty(&mut self, ty: &WitType, depth: usize) -> Result<Arc<Type>, String> {
-        if depth > MAX_DEPTH {
-            return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
-        }
+        self.reach(depth)?;
         let id = match ty {
             WitType::Id(id) => *id,
             primitive => return Ok(Arc::new(scalar(primitive)?)),
         };
-        if let Some(planned) = self.planned.get(&id) {
-            return Ok(planned.clone());
+        if let Some((planned, height)) = self.planned.get(&id).cloned() {
+            self.reach(depth + height)?;
+            return Ok(planned);
         }
+        let beside = std::mem::replace(&mut self.deepest, depth);
         let planned = self.definition(id, depth + 1)?;
-        self.planned.insert(id, planned.clone());
+        self.planned.insert(id, (planned.clone(), self.deepest - depth));
+        self.deepest = self.deepest.max(beside);
         Ok(planned)
+    }
+
+    fn reach(&mut self, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("it is nested more than {MAX_DEPTH} levels deep"));
+        }
+        self.deepest = self.deepest.max(depth);
+        Ok(())
     }
 
     fn definition(&mut self, id: TypeId, depth: usize) -> Result<Arc<Type>, String> {

@@ -216,3 +216,29 @@ fn deep_types_are_refused_and_shared_ones_planned_once() {
     let error = contract(&format!("f: func(p: t119); {defs}")).publish("api.f").expect_err("too deep").to_string();
     assert!(error.contains("levels deep"), "{error}");
 }
+
+#[test]
+fn what_is_planned_already_counts_with_all_that_is_below_it() {
+    let mut defs = String::from("record t0 { a: u8 }");
+    for level in 1..240 {
+        defs += &format!("record t{level} {{ a: t{0} }}", level - 1);
+    }
+    // Each function goes no more than 80 levels beyond what the one before it has planned.
+    let functions = "f: func(p: t79); g: func(p: t159); h: func(p: t239);";
+    let contract = contract(&format!("{defs} {functions}"));
+    contract.publish("api.f").expect("80 levels are fine");
+    for call in ["api.g", "api.h"] {
+        let error = contract.publish(call).expect_err(call).to_string();
+        assert!(error.contains("levels deep"), "{error}");
+    }
+    // The limit is the same on whichever way a type is reached.
+    let alone = |level: usize| super::contract(&format!("{defs} f: func(p: t{level});")).publish("api.f").is_ok();
+    let after = |level: usize| {
+        let both = super::contract(&format!("{defs} e: func(p: t50); f: func(p: t{level});"));
+        both.publish("api.f").is_ok()
+    };
+    for level in 90..110 {
+        assert_eq!(alone(level), after(level), "t{level}");
+    }
+    assert!(alone(95) && !alone(105));
+}
