@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::connection::{Connection, Limits};
 use super::control::Until;
+use super::expand;
 use super::prepared::Stop;
+use super::schema::Schema;
 use super::store::SqliteStore;
 use super::walls::Mode;
 use crate::backends::sql::{SqlError, Value};
@@ -21,6 +23,17 @@ pub struct Migration {
     pub name: String,
     /// SQL, as many statements as it takes. Never changes once it has run anywhere.
     pub sql: String,
+}
+
+/// What migrations may do to a schema that is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Only add to it, so that what was written for the old schema works on the new one. The first run on an empty store
+    /// is free: nothing was written for it yet.
+    #[default]
+    ExpandOnly,
+    /// Anything: no older version will run on this store again.
+    Any,
 }
 
 /// What a run of migrations did.
@@ -74,6 +87,20 @@ pub enum MigrationError {
         /// What the store said.
         error: SqlError,
     },
+    /// A migration takes away or narrows what older versions use, and left nothing.
+    #[error(
+        "migration {version} ({name}) does not only add, so the versions that are kept could not work on its result: {}. \
+         Change it so that it only adds (docs/data.md), or allow breaking changes once no older version will run again",
+        .breaks.join("; ")
+    )]
+    NotExpanding {
+        /// Its version.
+        version: u64,
+        /// Its name.
+        name: String,
+        /// What it breaks, each in words.
+        breaks: Vec<String>,
+    },
     /// The store failed outside any migration.
     #[error(transparent)]
     Store(#[from] SqlError),
@@ -90,11 +117,11 @@ const HOST_TABLES: &str = "
 
 impl SqliteStore {
     /// Brings the store's schema up to this list. Every migration is one transaction with its record; the write lock
-    /// that it holds keeps other processes out.
+    /// that it holds keeps other processes out. A run that was cut off goes on with the first that has no record.
     ///
     /// # Errors
     /// Any [`MigrationError`]; the first stops the run.
-    pub async fn migrate(&self, list: &[Migration]) -> Result<Migrated, MigrationError> {
+    pub async fn migrate(&self, list: &[Migration], policy: Policy) -> Result<Migrated, MigrationError> {
         let mut list = list.to_vec();
         list.sort_by_key(|migration| migration.version);
         if let Some([first, _]) = list.array_windows().find(|[first, second]| first.version == second.version) {
@@ -104,7 +131,7 @@ impl SqliteStore {
         let mode = if self.mode == Mode::Host { Mode::Host } else { Mode::Migration };
         self.with_writer(Instant::now() + limit, limit, move |connection, until| {
             // Failures of migrations are an answer here, not an error of the store.
-            Ok(run(connection, mode, &list, until))
+            Ok(run(connection, mode, &list, policy, until))
         })
         .await?
     }
@@ -119,8 +146,15 @@ impl SqliteStore {
     }
 }
 
-fn run(connection: &mut Connection, mode: Mode, list: &[Migration], until: Until) -> Result<Migrated, MigrationError> {
+fn run(
+    connection: &mut Connection,
+    mode: Mode,
+    list: &[Migration],
+    policy: Policy,
+    until: Until,
+) -> Result<Migrated, MigrationError> {
     let mut done = Migrated::default();
+    let mut free = policy == Policy::Any;
     loop {
         connection.begin(until).map_err(Stop::into_error)?;
         // Read again under every lock: another process may have migrated in between.
@@ -130,11 +164,9 @@ fn run(connection: &mut Connection, mode: Mode, list: &[Migration], until: Until
             connection.clean();
             return Ok(done);
         };
-        apply(connection, mode, next, until).map_err(|error| MigrationError::Failed {
-            version: next.version,
-            name: next.name.clone(),
-            error,
-        })?;
+        free |= applied.is_empty();
+        let before = if free { None } else { Some(Schema::read(connection, until)?) };
+        apply(connection, mode, next, before.as_ref(), until)?;
         done.applied.push(next.version);
     }
 }
@@ -188,12 +220,31 @@ fn ahead(list: &[Migration], applied: &BTreeMap<u64, (String, String)>) -> Vec<u
     applied.keys().copied().filter(|version| newest_listed.is_none_or(|newest| *version > newest)).collect()
 }
 
-fn apply(connection: &mut Connection, mode: Mode, migration: &Migration, until: Until) -> Result<(), SqlError> {
-    connection.script(mode, &migration.sql, until)?;
+fn apply(
+    connection: &mut Connection,
+    mode: Mode,
+    migration: &Migration,
+    before: Option<&Schema>,
+    until: Until,
+) -> Result<(), MigrationError> {
+    let (version, name) = (migration.version, &migration.name);
+    let failed = |error| MigrationError::Failed { version, name: name.clone(), error };
+    connection.script(mode, &migration.sql, until).map_err(failed)?;
     // A script may have ended the transaction, such as by INSERT OR ROLLBACK.
     if !connection.in_transaction() {
-        return Err(super::store::rolled_back());
+        return Err(failed(super::store::rolled_back()));
     }
+    if let Some(before) = before {
+        let after = Schema::read(connection, until).map_err(failed)?;
+        let breaks = expand::breaks(before, &after, connection, until);
+        if !breaks.is_empty() {
+            return Err(MigrationError::NotExpanding { version, name: name.clone(), breaks });
+        }
+    }
+    record(connection, migration, until).map_err(failed)
+}
+
+fn record(connection: &mut Connection, migration: &Migration, until: Until) -> Result<(), SqlError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let record = [
         Value::Int64(migration.version.cast_signed()),

@@ -5,7 +5,9 @@
 
 mod connection;
 mod control;
+mod ddl;
 mod errors;
+mod expand;
 mod functions;
 mod host;
 mod migrate;
@@ -14,6 +16,7 @@ mod prepared;
 mod raw;
 mod revocations;
 mod rows;
+mod schema;
 mod settings;
 mod store;
 mod stores;
@@ -24,7 +27,7 @@ mod walls;
 mod tests;
 
 pub use host::open_host_database;
-pub use migrate::{Migrated, Migration, MigrationError};
+pub use migrate::{Migrated, Migration, MigrationError, Policy};
 pub use settings::{SqliteSettings, Synchronous};
 pub use store::{SqliteStore, Trust};
 pub use stores::SqliteStores;

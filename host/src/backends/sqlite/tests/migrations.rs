@@ -5,21 +5,24 @@ use crate::backends::sqlite::{Migrated, MigrationError, open_host_database};
 async fn migrations_run_once_in_order_and_are_remembered() {
     let fixture = Fixture::new().await;
     let list = [migration(3, "INSERT INTO plain VALUES (4, 'x')"), migration(1, USERS), migration(2, "-- none")];
-    assert_eq!(fixture.store.migrate(&list).await, Ok(Migrated { applied: vec![2, 3], ahead: vec![] }));
-    assert_eq!(fixture.store.migrate(&list).await, Ok(Migrated::default()));
+    assert_eq!(fixture.store.migrate(&list, Policy::Any).await, Ok(Migrated { applied: vec![2, 3], ahead: vec![] }));
+    assert_eq!(fixture.store.migrate(&list, Policy::Any).await, Ok(Migrated::default()));
     assert_eq!(fixture.count("plain").await, 3);
     // An older release starts on the newer schema.
-    assert_eq!(fixture.store.migrate(&list[1..2]).await, Ok(Migrated { applied: vec![], ahead: vec![2, 3] }));
+    assert_eq!(
+        fixture.store.migrate(&list[1..2], Policy::Any).await,
+        Ok(Migrated { applied: vec![], ahead: vec![2, 3] })
+    );
 }
 
 #[tokio::test]
 async fn a_list_that_does_not_fit_what_has_run_is_refused() {
     let fixture = Fixture::new().await;
     let five = migration(5, "CREATE TABLE five (a)");
-    fixture.store.migrate(&[migration(1, USERS), five.clone()]).await.unwrap();
+    fixture.store.migrate(&[migration(1, USERS), five.clone()], Policy::Any).await.unwrap();
     let refused = |list: Vec<Migration>| {
         let store = Arc::clone(&fixture.store);
-        async move { store.migrate(&list).await.unwrap_err() }
+        async move { store.migrate(&list, Policy::Any).await.unwrap_err() }
     };
     let name = |version: u64| format!("m{version}");
     let changed = refused(vec![migration(1, "CREATE TABLE other (a)"), five.clone()]).await;
@@ -35,11 +38,11 @@ async fn a_migration_that_fails_leaves_nothing_of_itself() {
     let fixture = Fixture::new().await;
     let broken = migration(2, "CREATE TABLE half (a); INSERT INTO half VALUES (1); INSERT INTO nowhere VALUES (1);");
     let after = migration(3, "CREATE TABLE never (a)");
-    let error = fixture.store.migrate(&[migration(1, USERS), broken, after]).await.unwrap_err();
+    let error = fixture.store.migrate(&[migration(1, USERS), broken, after], Policy::Any).await.unwrap_err();
     assert!(matches!(error, MigrationError::Failed { version: 2, error: SqlError::Syntax(_), .. }), "{error:?}");
     assert!(matches!(fixture.query("SELECT * FROM half", vec![]).await, Err(SqlError::Syntax(_))));
     let mended = [migration(1, USERS), migration(2, "CREATE TABLE half (a)")];
-    assert_eq!(fixture.store.migrate(&mended).await, Ok(Migrated { applied: vec![2], ahead: vec![] }));
+    assert_eq!(fixture.store.migrate(&mended, Policy::Any).await, Ok(Migrated { applied: vec![2], ahead: vec![] }));
 }
 
 #[tokio::test]
@@ -59,7 +62,7 @@ async fn migrations_may_change_the_schema_and_nothing_else() {
         ANALYZE;
         REINDEX;
         DROP INDEX a_name;";
-    fixture.store.migrate(&[migration(1, USERS), migration(2, good)]).await.unwrap();
+    fixture.store.migrate(&[migration(1, USERS), migration(2, good)], Policy::Any).await.unwrap();
     assert_eq!(fixture.query("SELECT name FROM names", vec![]).await.unwrap(), [[text("one")]]);
     let hostile = [
         "ATTACH 'x.db' AS x",
@@ -78,7 +81,8 @@ async fn migrations_may_change_the_schema_and_nothing_else() {
         "INSERT OR ROLLBACK INTO users (id, email) VALUES ('1', 'a'), ('2', 'a')",
     ];
     for sql in hostile {
-        let error = fixture.store.migrate(&[migration(1, USERS), migration(2, good), migration(3, sql)]).await;
+        let error =
+            fixture.store.migrate(&[migration(1, USERS), migration(2, good), migration(3, sql)], Policy::Any).await;
         assert!(matches!(error, Err(MigrationError::Failed { version: 3, .. })), "{sql}: {error:?}");
     }
 }
@@ -89,7 +93,7 @@ async fn two_openers_migrate_the_same_file_once() {
     let folder = fixture.folder.path().join("stores");
     let other = SqliteStores::open(&folder, SqliteSettings::default()).unwrap().store("test").await.unwrap();
     let list = [migration(1, USERS), migration(2, "INSERT INTO plain VALUES (3, 'x')"), migration(3, "-- last")];
-    let (first, second) = tokio::join!(fixture.store.migrate(&list), other.migrate(&list));
+    let (first, second) = tokio::join!(fixture.store.migrate(&list, Policy::Any), other.migrate(&list, Policy::Any));
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_eq!(first.applied.len() + second.applied.len(), 2, "{first:?} {second:?}");
     assert_eq!(fixture.count("plain").await, 3);

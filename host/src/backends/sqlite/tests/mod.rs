@@ -1,5 +1,6 @@
 //! Against real files in folders of their own.
 
+mod expanding;
 mod functions;
 mod limits;
 mod migrations;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Migration, SqliteSettings, SqliteStore, SqliteStores};
+use super::{Migration, Policy, SqliteSettings, SqliteStore, SqliteStores};
 use crate::backends::sql::{SqlError, Value};
 
 /// A store with a table `users`, and the folder that it lives in.
@@ -41,7 +42,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let stores = SqliteStores::open(&folder.path().join("stores"), settings).unwrap();
         let store = stores.store("test").await.unwrap();
-        store.migrate(&[migration(1, USERS)]).await.unwrap();
+        store.migrate(&[migration(1, USERS)], Policy::Any).await.unwrap();
         Self { folder, stores, store }
     }
 

@@ -31,7 +31,7 @@ proptest! {
             let fixture = Fixture::with(settings).await;
             let table = "CREATE TABLE t (n INTEGER PRIMARY KEY, id UUID, email TEXT, age INTEGER, active BOOLEAN,
                          created TIMESTAMP, extra JSON, photo BLOB, score REAL)";
-            fixture.store.migrate(&[migration(1, USERS), migration(2, table)]).await.unwrap();
+            fixture.store.migrate(&[migration(1, USERS), migration(2, table)], Policy::Any).await.unwrap();
             for (number, (column, value)) in (0..).zip(&given) {
                 let insert = format!("INSERT INTO t (n, {column}) VALUES (?1, ?2)");
                 fixture.execute(&insert, vec![Value::Int64(number), value.clone()]).await.unwrap();
@@ -50,7 +50,7 @@ async fn declared_types_decide_and_what_does_not_fit_is_answered_as_it_is() {
         "CREATE TABLE odd (a BOOL, b DATETIME, c uuid, d json, e Boolean NOT NULL, f VARCHAR(10), g TIMESTAMP(6));
                  INSERT INTO odd VALUES (2, 'yesterday', 'not one', 12, 1, 'x', 7);
                  INSERT INTO odd VALUES (NULL, 1.5, x'00', '[1]', 0, NULL, NULL);";
-    fixture.store.migrate(&[migration(1, USERS), migration(2, table)]).await.unwrap();
+    fixture.store.migrate(&[migration(1, USERS), migration(2, table)], Policy::Any).await.unwrap();
     let rows = fixture.store.query("SELECT *, a AS renamed, a + 0 FROM odd AS o", vec![], soon()).await.unwrap();
     assert_eq!(*rows.columns, ["a", "b", "c", "d", "e", "f", "g", "renamed", "a + 0"]);
     let (int, json) = (Value::Int64, |text: &str| Value::Json(text.to_owned()));
@@ -89,7 +89,7 @@ async fn prepared_statements_follow_the_schema() {
     let all = "SELECT * FROM plain WHERE a = 1";
     assert_eq!(fixture.query(all, vec![]).await.unwrap(), [[Value::Int64(1), text("one")]]);
     let change = "ALTER TABLE plain ADD COLUMN c BOOLEAN; UPDATE plain SET c = 1;";
-    fixture.store.migrate(&[migration(1, USERS), migration(2, change)]).await.unwrap();
+    fixture.store.migrate(&[migration(1, USERS), migration(2, change)], Policy::Any).await.unwrap();
     let rows = fixture.store.query(all, vec![], soon()).await.unwrap();
     assert_eq!(*rows.columns, ["a", "b", "c"]);
     assert_eq!(rows.rows, [[Value::Int64(1), text("one"), Value::Boolean(true)]]);

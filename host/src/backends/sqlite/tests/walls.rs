@@ -197,13 +197,13 @@ async fn triggers_and_views_of_a_plugin_do_not_reach_the_hosts_tables() {
         "ALTER TABLE plain RENAME TO _arcana_revocations",
     ];
     for sql in refused {
-        let error = fixture.store.migrate(&[migration(1, USERS), migration(2, sql)]).await.unwrap_err();
+        let error = fixture.store.migrate(&[migration(1, USERS), migration(2, sql)], Policy::Any).await.unwrap_err();
         assert!(error.to_string().contains("_arcana_"), "{sql}: {error}");
     }
     // A body is looked at when it runs.
     let sneaky = "CREATE TRIGGER sneaky AFTER INSERT ON plain BEGIN DELETE FROM _arcana_revocations; END;
                   CREATE VIEW spy AS SELECT * FROM _arcana_revocations;";
-    if fixture.store.migrate(&[migration(1, USERS), migration(2, sneaky)]).await.is_ok() {
+    if fixture.store.migrate(&[migration(1, USERS), migration(2, sneaky)], Policy::Any).await.is_ok() {
         assert!(matches!(fixture.execute("INSERT INTO plain VALUES (1, 1)", vec![]).await, Err(SqlError::Denied(_))));
         assert!(matches!(fixture.query("SELECT * FROM spy", vec![]).await, Err(SqlError::Denied(_))));
     }
