@@ -140,6 +140,7 @@ impl App {
             services: services.clone(),
             metrics: metrics.clone(),
             config: config.clone(),
+            home: options.home.clone(),
         };
         let trust_file = options.home.join(&config.plugins.trust);
         let trust = trust_policy(&trust_file, &data, options.development)?;

@@ -12,6 +12,7 @@ mod net;
 mod schema;
 mod security;
 mod server;
+mod setting;
 mod show;
 mod storage;
 #[cfg(test)]
@@ -30,7 +31,8 @@ pub use limits::{Compile, Limits};
 pub use net::Network;
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
 pub use server::{App, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
-pub use storage::{Cache, Database, Plugins, Probation, Setting, Sqlite, Synchronous};
+pub use setting::{Reference, Setting};
+pub use storage::{Cache, Database, Plugins, Probation, Sqlite, Synchronous};
 pub use units::{ByteSize, HumanDuration, Secret};
 
 use layers::{KeyPath, Leaf, display_path};
@@ -97,7 +99,8 @@ impl Config {
         build(&schema, layers.into_iter().flatten().collect(), errors)
     }
 
-    /// What is in effect, one line `key = value  # source` for every key; texts of plugins' settings are hidden.
+    /// What is in effect, one line `key = value  # source` for every key; texts of plugins' settings are hidden,
+    /// references to them are not.
     #[must_use]
     pub fn show(&self) -> String {
         show::render(&self.effective)

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use serde::Deserialize as _;
 use toml::Value;
 
 use super::errors::Source;
 use super::layers::{KeyPath, display_path};
+use super::setting::Setting;
 
 /// What stands in the place of a secret.
 pub(super) const REDACTED: &str = "[redacted]";
@@ -39,13 +41,16 @@ pub(super) fn render(values: &[Effective]) -> String {
     text
 }
 
-/// Texts among the plugins' settings are hidden whatever their name: nobody here knows which of them is a password.
+/// Texts among the plugins' settings are hidden whatever their name: nobody here knows which of them is a password. A
+/// reference says where one is kept, and no more.
 fn shown(path: &[String], value: &Value) -> String {
     let of_plugin = path.first().is_some_and(|part| part == "plugins") && path.get(1).is_some_and(|p| p == "settings");
-    match value {
-        Value::String(_) | Value::Array(_) | Value::Table(_) if of_plugin => {
-            Value::String(REDACTED.to_owned()).to_string()
-        }
-        other => other.to_string(),
+    if !of_plugin {
+        return value.to_string();
+    }
+    match Setting::deserialize(value.clone()) {
+        Ok(Setting::Reference(reference)) => reference.to_string(),
+        Ok(Setting::Boolean(_) | Setting::Integer(_) | Setting::Decimal(_)) => value.to_string(),
+        _ => Value::String(REDACTED.to_owned()).to_string(),
     }
 }

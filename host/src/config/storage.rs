@@ -1,13 +1,12 @@
 //! `[database]`, `[cache]` and `[plugins]`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use super::units::{ByteSize, HumanDuration, Secret};
+use super::setting::Setting;
+use super::units::{ByteSize, HumanDuration};
 
 /// `[database]`
 #[derive(Debug, Clone, Deserialize)]
@@ -101,57 +100,4 @@ pub struct Probation {
     pub traps: u32,
     /// And the least share of the calls, in percent.
     pub percent: u32,
-}
-
-/// A setting of a plugin's own. Texts may be secrets and are hidden from `Debug` and `config show`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Setting {
-    /// A truth value.
-    Boolean(bool),
-    /// An integer.
-    Integer(i64),
-    /// A floating point number.
-    Decimal(f64),
-    /// Text.
-    Text(Secret<String>),
-    /// A list of texts.
-    Texts(Secret<Vec<String>>),
-}
-
-impl<'de> Deserialize<'de> for Setting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Setting;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a boolean, an integer, a float, a text or a list of texts")
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Setting, E> {
-                Ok(Setting::Boolean(value))
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Setting, E> {
-                Ok(Setting::Integer(value))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Setting, E> {
-                Ok(Setting::Decimal(value))
-            }
-
-            fn visit_str<E>(self, value: &str) -> Result<Setting, E> {
-                Ok(Setting::Text(Secret::new(value.to_owned())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Setting, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = seq.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Setting::Texts(Secret::new(texts)))
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
 }

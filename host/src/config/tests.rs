@@ -173,6 +173,44 @@ fn settings_of_plugins_are_free_and_hidden() {
 }
 
 #[test]
+fn a_setting_of_a_plugin_may_say_where_it_is_kept() {
+    let text = "[plugins.settings.\"acme/x\"]\na = { env = \"SECRET_1\" }\nb = { file = \"run/a \\\"b\\\"\" }\n[plugins.settings.\"acme/x\".c]\nenv = \"_C\"\n";
+    let config = load(&[("local.toml", text)], &[]).unwrap();
+    let settings = &config.plugins.settings["acme/x"];
+    assert_eq!(settings["a"], Setting::Reference(Reference::Env("SECRET_1".into())));
+    assert_eq!(settings["b"], Setting::Reference(Reference::File("run/a \"b\"".into())));
+    assert_eq!(settings["c"], Setting::Reference(Reference::Env("_C".into())));
+    // It is shown as it was written: where the secret is, not what it is.
+    let shown = config.show();
+    for words in ["{ env = \"SECRET_1\" }", "{ file = 'run/a \"b\"' }"] {
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_no_reference_is_told_by_its_key_and_without_its_value() {
+    for (value, words) in [
+        ("{ env = \"hunter 2\" }", "`env` must be the name"),
+        ("{ env = \"2hunter\" }", "`env` must be the name"),
+        ("{ env = \"\" }", "`env` must be the name"),
+        ("{ file = \"\" }", "`file` must be the path"),
+        ("{ vault = \"hunter\" }", "`vault` is neither `env` nor `file`"),
+        ("{ env = \"A\", file = \"hunter\" }", "and nothing else"),
+        ("{ env = 5 }", "{ env = \"NAME\" }"),
+        ("{ file = [\"hunter\"] }", "{ file = "),
+        ("{ env = { env = \"hunter\" } }", "{ env = \"NAME\" }"),
+        ("{}", "{ env = \"NAME\" }"),
+        ("2030-01-01", "neither `env` nor `file`"),
+    ] {
+        let text = format!("[plugins.settings.\"acme/x\"]\nfine = 1\nkey = {value}\n");
+        let errors = load(&[("local.toml", &text)], &[]).unwrap_err();
+        let [error] = &errors[..] else { panic!("{value}: {errors:?}") };
+        assert!(error.starts_with("local.toml:3: plugins.settings.\"acme/x\".key: "), "{error}");
+        assert!(error.contains(words) && !error.contains("hunter"), "{value}: {error}");
+    }
+}
+
+#[test]
 fn units_print_back_what_was_read() {
     for text in ["512B", "64KiB", "1MiB", "3GiB", "2TiB", "5kB", "7MB"] {
         assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);

@@ -1,6 +1,8 @@
 //! From a verified file to a plugin that can be called: code → grants → linker → methods → one instance as proof, and then
 //! what lasts: migrations → on-enable.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +14,12 @@ use super::live::view;
 use super::manifest::{Instances, Manifest, Method};
 use super::publish::{planned, publish};
 use super::refusal::Refusal;
+use super::settings;
 use super::verify::Verified;
 use crate::backends::memory_cache::MemoryCache;
-use crate::backends::sqlite::SqliteStores;
+use crate::backends::sqlite::{MigrationError, Policy, SqliteStores};
 use crate::capabilities::{self, Call, CryptoGrants, GrantedStore, PluginGrants, Services, Setting};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::contract::{Contract, names};
 use crate::request_id::RequestId;
 use crate::runtime::catalog::ActivePlugin;
@@ -51,6 +54,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The settings.
     pub config: Arc<Config>,
+    /// The folder that relative paths of the settings are in.
+    pub home: PathBuf,
 }
 
 impl Loader {
@@ -62,12 +67,13 @@ impl Loader {
     pub async fn prepare(&self, verified: &Verified) -> Result<Prepared, Refusal> {
         let manifest = &verified.manifest;
         let id: Arc<str> = manifest.plugin.id.as_str().into();
+        let settings = settings::resolve(manifest, self.config.plugins.settings.get(&*id), &self.home).await?;
         let component = self
             .cache
             .load(&self.compiler, &verified.digest.0, &verified.bytes)
             .await
             .map_err(|error| Refusal::new("COMPILE_FAILED", 422, error))?;
-        let grants = Arc::new(self.grants(&id, manifest).await?);
+        let grants = Arc::new(self.grants(&id, manifest, settings).await?);
 
         let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Refusal::host)?;
@@ -118,9 +124,9 @@ impl Loader {
         &self,
         prepared: &Prepared,
         verified: &Verified,
-        _options: &LoadOptions,
+        options: &LoadOptions,
     ) -> Result<(), Refusal> {
-        self.migrate(verified).await?;
+        self.migrate(verified, options).await?;
         match prepared.on_enable {
             Some(place) => on_enable(&prepared.plugin.runtime, place).await,
             None => Ok(()),
@@ -128,19 +134,29 @@ impl Loader {
     }
 
     /// Brings the stores that the plugin owns up to date.
-    async fn migrate(&self, verified: &Verified) -> Result<(), Refusal> {
+    async fn migrate(&self, verified: &Verified, options: &LoadOptions) -> Result<(), Refusal> {
+        let policy = if options.allow_breaking { Policy::Any } else { Policy::ExpandOnly };
         for (name, list) in verified.sections.migrations("sqlite") {
-            let failed = |error: &dyn std::fmt::Display| {
-                Refusal::new("MIGRATION_FAILED", 422, format!("store {name:?}: {error}"))
+            let refused = |error: MigrationError| {
+                let (code, status) = match error {
+                    MigrationError::NotExpanding { .. } => ("MIGRATION_NOT_EXPANDING", 409),
+                    _ => ("MIGRATION_FAILED", 422),
+                };
+                Refusal::new(code, status, format!("store {name:?}: {error}"))
             };
             let file = store_file(&verified.manifest, name);
-            let store = self.stores.store(&file).await.map_err(|error| failed(&error))?;
-            store.migrate(&list).await.map_err(|error| failed(&error))?;
+            let store = self.stores.store(&file).await.map_err(|error| refused(error.into()))?;
+            store.migrate(&list, policy).await.map_err(refused)?;
         }
         Ok(())
     }
 
-    async fn grants(&self, id: &Arc<str>, manifest: &Manifest) -> Result<PluginGrants, Refusal> {
+    async fn grants(
+        &self,
+        id: &Arc<str>,
+        manifest: &Manifest,
+        settings: HashMap<String, Setting>,
+    ) -> Result<PluginGrants, Refusal> {
         let capabilities = &manifest.capabilities;
         let mut stores = Vec::with_capacity(capabilities.stores.len());
         for name in &capabilities.stores {
@@ -161,13 +177,12 @@ impl Loader {
             verify_tokens: grant.verify_tokens,
             revoke_tokens: grant.revoke_tokens,
         });
-        let settings = self.config.plugins.settings.get(&**id).into_iter().flatten();
         Ok(PluginGrants {
             plugin: id.clone(),
             stores,
             cache: capabilities.cache.then(|| self.memory_cache.space(id)),
             crypto,
-            settings: settings.map(|(key, value)| (key.clone(), setting(value))).collect(),
+            settings,
             services: self.services.clone(),
             log_lines_per_call: self.config.limits.log_lines_per_call,
             log_line_bytes: self.config.limits.log_line_bytes.as_usize(),
@@ -327,16 +342,6 @@ fn export(
         .get_export_index(None, interface)
         .and_then(|instance| component.get_export_index(Some(&instance), function))
         .ok_or_else(|| Refusal::new("CONTRACT", 422, format!("the component does not export {interface}.{function}")))
-}
-
-fn setting(value: &config::Setting) -> Setting {
-    match value {
-        config::Setting::Boolean(value) => Setting::Boolean(*value),
-        config::Setting::Integer(value) => Setting::Integer(*value),
-        config::Setting::Decimal(value) => Setting::Decimal(*value),
-        config::Setting::Text(value) => Setting::Text(value.expose().clone()),
-        config::Setting::Texts(value) => Setting::Texts(value.expose().clone()),
-    }
 }
 
 /// A call that the host makes for itself, without a caller. The function's own time limit is its deadline.

@@ -9,5 +9,6 @@ pub mod prepass;
 mod publish;
 pub mod refusal;
 pub mod registry;
+mod settings;
 pub mod surface;
 pub mod verify;

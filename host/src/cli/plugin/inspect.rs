@@ -11,7 +11,7 @@ use super::report::{
 use crate::capabilities::missing_grant;
 use crate::config::{ByteSize, HumanDuration};
 use crate::contract::Contract;
-use crate::plugins::manifest::{Instances, Manifest, Method, RateBy, RateRule};
+use crate::plugins::manifest::{Instances, Manifest, Method, RateBy, RateRule, SettingRule};
 use crate::plugins::pack;
 use crate::plugins::prepass::{self, PrepassLimits};
 use crate::plugins::surface::surface;
@@ -123,6 +123,7 @@ fn manifest(body: &[u8], report: &mut Report) -> Option<Manifest> {
     });
     report.capabilities = manifest.capability_names();
     report.methods = manifest.methods.iter().map(method).collect();
+    report.settings = manifest.settings.iter().flatten().map(setting).collect();
     report.limits = limits(&manifest);
     Some(manifest)
 }
@@ -280,6 +281,18 @@ fn limits(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ),
         ("calls an instance", limits.max_calls.map_or_else(default, |count| count.to_string())),
     ]
+}
+
+fn setting((name, rule): (&String, &SettingRule)) -> (String, String) {
+    let mut text = rule.kind.to_string();
+    for (holds, word) in [(rule.required, ", required"), (rule.secret, ", secret")] {
+        text.push_str(if holds { word } else { "" });
+    }
+    if !rule.description.is_empty() {
+        text.push_str(": ");
+        text.push_str(&rule.description);
+    }
+    (name.clone(), text)
 }
 
 fn time(span: std::time::Duration) -> String {

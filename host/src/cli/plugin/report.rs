@@ -17,6 +17,8 @@ pub(super) struct Report {
     pub(super) imports: Vec<ImportReport>,
     pub(super) exports: Vec<ExportReport>,
     pub(super) methods: Vec<MethodReport>,
+    /// The settings that it says it reads, each with what its value is.
+    pub(super) settings: Vec<(String, String)>,
     pub(super) limits: Vec<(&'static str, String)>,
     /// The stores that it owns, with the backends that it has migrations for.
     pub(super) stores: Vec<(String, Vec<String>)>,
@@ -105,6 +107,7 @@ impl Report {
             imports: Vec::new(),
             exports: Vec::new(),
             methods: Vec::new(),
+            settings: Vec::new(),
             limits: Vec::new(),
             stores: Vec::new(),
             documented: Vec::new(),

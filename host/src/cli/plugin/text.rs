@@ -69,6 +69,9 @@ pub(super) fn render(report: &Report) -> String {
         .collect();
     section(&mut out, "Exports", &exports);
     section(&mut out, "Methods", &report.methods.iter().flat_map(method).collect::<Vec<_>>());
+    let settings: Vec<Vec<String>> =
+        report.settings.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
+    section(&mut out, "Settings", &settings);
     let limits: Vec<Vec<String>> =
         report.limits.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
     section(&mut out, "Limits", &limits);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::check::{self, Mistakes};
+use super::settings::{self, SettingTable};
 use super::{
     Capabilities, CryptoGrant, Instances, Limits, Manifest, ManifestError, Method, OwnedStore, Plugin, RateBy, RateRule,
 };
@@ -23,6 +24,8 @@ struct File {
     capabilities: CapabilitiesTable,
     #[serde(default)]
     stores: BTreeMap<String, StoreTable>,
+    #[serde(default)]
+    settings: Option<BTreeMap<String, SettingTable>>,
     #[serde(default)]
     methods: Vec<MethodTable>,
     #[serde(default)]
@@ -213,11 +216,12 @@ fn read(text: &str) -> Result<File, ManifestError> {
 }
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let File { plugin, capabilities, stores, methods, limits } = read(text)?;
+    let File { plugin, capabilities, stores, settings, methods, limits } = read(text)?;
     let mut mistakes = Mistakes::default();
     let plugin = convert_plugin(plugin, &mut mistakes);
     let capabilities = convert_capabilities(capabilities, &mut mistakes);
     let stores = convert_stores(stores, &capabilities, &mut mistakes);
+    let settings = settings.map(|tables| settings::convert(tables, &mut mistakes));
     let methods: Vec<Method> = methods
         .into_iter()
         .enumerate()
@@ -226,7 +230,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     let limits = convert_limits(&limits, &mut mistakes);
     check::no_duplicates(&methods, &mut mistakes);
     match (plugin, mistakes.0.is_empty()) {
-        (Some(plugin), true) => Ok(Manifest { plugin, capabilities, stores, methods, limits }),
+        (Some(plugin), true) => Ok(Manifest { plugin, capabilities, stores, settings, methods, limits }),
         _ => Err(ManifestError { mistakes: mistakes.0 }),
     }
 }

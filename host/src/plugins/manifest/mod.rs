@@ -2,6 +2,7 @@
 
 mod check;
 mod file;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use semver::{Version, VersionReq};
 use crate::principal::Role;
 
 pub use file::with_seq;
+pub use settings::{SettingKind, SettingRule};
 
 /// A store name, or a key name, that is private to the plugin.
 pub const OWN: &str = "own";
@@ -29,6 +31,8 @@ pub struct Manifest {
     pub capabilities: Capabilities,
     /// `[stores.<name>]`: the stores that this plugin owns, each also in [`Capabilities::stores`].
     pub stores: BTreeMap<String, OwnedStore>,
+    /// `[settings]`: every setting that it reads; none where the manifest does not say, and any may be set.
+    pub settings: Option<BTreeMap<String, SettingRule>>,
     /// `[[methods]]`
     pub methods: Vec<Method>,
     /// `[limits]`

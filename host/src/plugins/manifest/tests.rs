@@ -171,6 +171,40 @@ fn values_that_cannot_be_used_are_named_by_their_key() {
 }
 
 #[test]
+fn settings_are_declared_with_their_type() {
+    use crate::config::{Secret, Setting};
+
+    let with =
+        |settings: &str| Manifest::parse(&FULL.replace("[limits]", &format!("[settings]\n{settings}\n[limits]")));
+    assert_eq!(Manifest::parse(FULL).unwrap().settings, None);
+    assert_eq!(with("").unwrap().settings, Some(BTreeMap::new()));
+    let rules = with(
+        "name = { type = \"text\", default = \"x\", description = \"who\" }\nkey = { type = \"text\", required = true, secret = true }\n\
+         half = { type = \"decimal\", default = 1 }\nmany = { type = \"texts\", default = [] }\non = { type = \"boolean\" }",
+    );
+    let rules = rules.unwrap().settings.unwrap();
+    assert_eq!(rules["name"].default, Some(Setting::Text(Secret::new("x".to_owned()))));
+    assert_eq!((rules["name"].kind, rules["name"].description.as_str()), (SettingKind::Text, "who"));
+    assert!(rules["key"].required && rules["key"].secret && rules["key"].default.is_none());
+    assert_eq!(rules["half"].default, Some(Setting::Decimal(1.0)));
+    for (settings, words) in [
+        ("n = { type = \"integer\", default = \"1\" }", "settings.n.default: must be an integer"),
+        ("n = { type = \"integer\", default = 1.5 }", "settings.n.default: must be an integer"),
+        ("n = { type = \"text\", default = { env = \"A\" } }", "settings.n.default: must be a text"),
+        ("n = { type = \"texts\", default = \"a\" }", "settings.n.default: must be a list of texts"),
+        ("n = { type = \"text\", default = \"a\", required = true }", "settings.n: is required, so"),
+        ("n = { type = \"text\", default = \"a\", secret = true }", "settings.n: is secret, so"),
+        ("N = { type = \"text\" }", "settings.N: is no name of a setting"),
+        ("n = { type = \"number\" }", "integer"),
+        ("n = { default = 1 }", "type"),
+        ("n = { type = \"text\", requried = true }", "requried"),
+    ] {
+        let mistakes = with(settings).unwrap_err().mistakes;
+        assert!(mistakes.len() == 1 && mistakes[0].contains(words), "{settings}: {mistakes:?}");
+    }
+}
+
+#[test]
 fn all_of_them_are_told_at_once() {
     let text = FULL
         .replace("1.2.0", "x")
