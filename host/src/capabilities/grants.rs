@@ -10,6 +10,7 @@ use super::bindings::arcana::host;
 use super::{Capabilities, View};
 use crate::backends::memory_cache::CacheSpace;
 use crate::backends::sqlite::SqliteStore;
+use crate::contract::nearest;
 use crate::principal::keys::PluginKeys;
 use crate::principal::passwords::Passwords;
 use crate::principal::tokens::Tokens;
@@ -120,8 +121,10 @@ pub fn missing_grant(import: &str, granted: impl Fn(&str) -> bool) -> Option<Str
     match INTERFACES.iter().find(|(known, _)| *known == name) {
         None => {
             let offered: Vec<&str> = INTERFACES.iter().map(|(known, _)| *known).collect();
+            let near = nearest(name, offered.iter().copied()).map(|near| format!("did you mean arcana:host/{near}? "));
             Some(format!(
-                "it imports {import}, which this host does not offer; arcana:host@0.1.0 has {}",
+                "it imports {import}, which this host does not offer; {}arcana:host@0.1.0 has {}",
+                near.unwrap_or_default(),
                 offered.join(", ")
             ))
         }
@@ -205,6 +208,8 @@ mod tests {
         assert!(missing_grant("wasi:io/poll@0.2.6", |_| false).is_none());
         assert!(missing_grant("wasi:http/outgoing-handler@0.2.6", |_| true).unwrap().contains("does not offer"));
         assert!(missing_grant("arcana:host/telepathy@0.1.0", |_| true).unwrap().contains("does not offer"));
+        let slip = missing_grant("arcana:host/cahce@0.1.0", |_| true).unwrap();
+        assert!(slip.contains("did you mean arcana:host/cache?"), "{slip}");
         assert!(missing_grant("acme:other/thing@1.0.0", |_| true).unwrap().contains("does not offer"));
     }
 }

@@ -1,5 +1,6 @@
 //! `log`, and standard output and error of the guest: lines of the plugin in the host's log, so many a call, so long each.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -25,7 +26,13 @@ pub(super) struct Sink {
     left: AtomicU32,
     request: Mutex<RequestId>,
     partial: Mutex<Vec<u8>>,
+    /// The last lines of output, kept for the case that the guest ends now.
+    last: Mutex<VecDeque<String>>,
 }
+
+/// How many lines of output are kept, and how much of each.
+const LAST_LINES: usize = 6;
+const LAST_LINE_BYTES: usize = 512;
 
 impl Sink {
     pub(super) fn new(grants: &PluginGrants, request: RequestId) -> Self {
@@ -37,19 +44,30 @@ impl Sink {
             left: AtomicU32::new(grants.log_lines_per_call.saturating_add(1)),
             request: Mutex::new(request),
             partial: Mutex::default(),
+            last: Mutex::default(),
         }
     }
 
     pub(super) fn start_call(&self, request: RequestId) {
         self.left.store(self.lines.saturating_add(1), Ordering::Relaxed);
         *self.request.lock() = request;
+        self.last.lock().clear();
+    }
+
+    /// The last lines of output: from the message of a panic on, where there is one.
+    pub(super) fn last_words(&self) -> Vec<String> {
+        self.end_call();
+        let last = self.last.lock();
+        let panic = last.iter().rposition(|line| line.contains(" panicked at ")).unwrap_or(0);
+        let hint = |line: &&String| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE");
+        last.iter().skip(panic).filter(hint).cloned().collect()
     }
 
     /// A line that was not ended is a line all the same.
     pub(super) fn end_call(&self) {
         let rest = std::mem::take(&mut *self.partial.lock());
         if !rest.is_empty() {
-            self.write(Level::Info, &String::from_utf8_lossy(&rest), &[]);
+            self.line(&rest);
         }
     }
 
@@ -101,6 +119,18 @@ impl Sink {
         }
     }
 
+    /// A line of standard output or error.
+    fn line(&self, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let mut last = self.last.lock();
+        if last.len() >= LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(clip(&line, LAST_LINE_BYTES).to_owned());
+        drop(last);
+        self.write(Level::Info, &line, &[]);
+    }
+
     /// Takes bytes of standard output apart into lines.
     fn output(&self, bytes: &[u8]) {
         let mut partial = self.partial.lock();
@@ -109,7 +139,7 @@ impl Sink {
             let (line, after) = rest.split_at(end);
             partial.extend_from_slice(&line[..line.len().min(self.line_bytes)]);
             let whole = std::mem::take(&mut *partial);
-            self.write(Level::Info, &String::from_utf8_lossy(&whole), &[]);
+            self.line(&whole);
             rest = &after[1..];
         }
         let room = self.line_bytes.saturating_sub(partial.len());

@@ -82,6 +82,12 @@ impl State {
         Output(self.log.clone())
     }
 
+    /// The last lines of the call on standard output and error: where it panicked, from that line on.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        self.log.last_words()
+    }
+
     /// A warm instance is given its next call.
     pub fn start_call(&mut self, call: Call) {
         self.log.start_call(call.request_id);

@@ -29,6 +29,17 @@ pub(super) fn compare(
     Ok(())
 }
 
+/// Whether two functions have the same parameters and the same result, and where they part.
+pub(super) fn functions(
+    component: &Resolve,
+    ours: &Function,
+    wit: &Resolve,
+    theirs: &Function,
+) -> Result<(), ContractError> {
+    let place = format!("function `{}`", ours.item_name());
+    Comparison { component, wit, seen: HashSet::new() }.function(&place, ours, theirs)
+}
+
 struct Comparison<'a> {
     component: &'a Resolve,
     wit: &'a Resolve,

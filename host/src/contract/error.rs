@@ -1,5 +1,7 @@
 //! Why a component cannot be published the way it is.
 
+use super::fit::nearest;
+
 /// A mistake in a component's type, its WIT or its manifest, told to the plugin's author.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContractError {
@@ -22,7 +24,7 @@ pub enum ContractError {
         wit: String,
     },
     /// No export has this name.
-    #[error("no exported {what} `{name}`{}", found(.available))]
+    #[error("no exported {what} `{name}`{}", found(.name, .available))]
     NotExported {
         /// "interface" or "function".
         what: &'static str,
@@ -92,9 +94,20 @@ pub enum ContractError {
     },
 }
 
-fn found(available: &[String]) -> String {
+fn found(name: &str, available: &[String]) -> String {
+    // A name may be written with its interface or its package in front, and with a version at the end.
+    let short = |name: &str| -> String {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let (name, _) = name.split_once('@').unwrap_or((name, ""));
+        name.rsplit('.').next().unwrap_or(name).to_owned()
+    };
+    let shorts: Vec<String> = available.iter().map(|name| short(name)).collect();
+    let near = nearest(&short(name), shorts.iter().map(String::as_str))
+        .and_then(|near| available.get(shorts.iter().position(|known| known == near)?))
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
     match available {
         [] => "; there are none".into(),
-        names => format!("; there are: {}", names.join(", ")),
+        names => format!("{near}; there are: {}", names.join(", ")),
     }
 }

@@ -27,6 +27,7 @@ mod compare;
 pub mod compat;
 pub mod docs;
 mod error;
+mod fit;
 mod input;
 pub mod json;
 mod locate;
@@ -41,6 +42,7 @@ pub mod types;
 
 pub use bind::Binding;
 pub use error::ContractError;
+pub use fit::{Misfits, nearest};
 pub use locate::Locator;
 pub use plan::{Contract, FunctionPlan, Import, Interface, PackageName};
 pub use types::Type;

@@ -9,6 +9,7 @@ use wit_parser::{InterfaceId, Resolve, WorldId, WorldItem};
 use super::compare;
 use super::docs::Docs;
 use super::error::ContractError;
+use super::fit::{self, Misfits};
 use super::names;
 use super::planner::Planner;
 use super::types::{Fields, Record, Type};
@@ -20,6 +21,9 @@ pub struct Contract {
     pub interfaces: Vec<Interface>,
     /// The imported interfaces, in the order of the component; those that only bring types have no functions.
     pub imports: Vec<Import>,
+    /// Where it does not fit this host. A component that is linked in spite of the imports named there is fine: names of
+    /// parameters and types matter here and not to the linker.
+    pub misfits: Misfits,
 }
 
 /// An exported interface.
@@ -138,10 +142,11 @@ impl Contract {
             compare::compare(&resolve, world, &described, package)?;
             docs.add(&described, package);
         }
-        Ok(Self::from_world(&resolve, world, &docs))
+        let misfits = fit::misfits(&resolve, world)?;
+        Ok(Self { misfits, ..Self::from_world(&resolve, world, &docs) })
     }
 
-    /// The contract of a world.
+    /// The contract of a world, not compared with this host.
     #[must_use]
     pub fn from_world(resolve: &Resolve, world: WorldId, docs: &Docs) -> Self {
         let world = &resolve.worlds[world];
@@ -166,7 +171,7 @@ impl Contract {
                 Some(Import { name: resolve.name_world_key(key), functions })
             })
             .collect();
-        Self { interfaces, imports }
+        Self { interfaces, imports, misfits: Misfits::default() }
     }
 
     /// The exported interface with this full or short name.

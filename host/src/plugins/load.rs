@@ -67,6 +67,10 @@ impl Loader {
     pub async fn prepare(&self, verified: &Verified) -> Result<Prepared, Refusal> {
         let manifest = &verified.manifest;
         let id: Arc<str> = manifest.plugin.id.as_str().into();
+        if !verified.contract.misfits.exports.is_empty() {
+            let text = verified.contract.misfits.exports.join("\n");
+            return Err(Refusal::new("CONTRACT", 422, format!("the component does not fit this host:\n{text}")));
+        }
         let settings = settings::resolve(manifest, self.config.plugins.settings.get(&*id), &self.home).await?;
         let component = self
             .cache
@@ -78,9 +82,7 @@ impl Loader {
         let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(Refusal::host)?;
         capabilities::link(&mut linker, &grants, HostState::view).map_err(Refusal::host)?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| {
-            Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host: {error:#}"))
-        })?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| not_linked(&verified.contract, &error))?;
 
         let limits = self.pool_limits(manifest);
         let pool = Pool::new(pre, grants, limits, self.live.clone(), self.metrics.plugin_pool(&id));
@@ -96,7 +98,7 @@ impl Loader {
         ));
         let published = publish(manifest, &verified.contract, &runtime, &self.metrics)?;
         runtime.prove(system_call()).await.map_err(|error| match error {
-            CallError::Trap(cause) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {cause}")),
+            CallError::Trap(trap) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {trap}")),
             CallError::Timeout => Refusal::new("START_FAILED", 422, "it does not finish starting"),
             CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what.message()),
             CallError::Host(cause) => Refusal::host(cause),
@@ -344,6 +346,15 @@ fn export(
         .ok_or_else(|| Refusal::new("CONTRACT", 422, format!("the component does not export {interface}.{function}")))
 }
 
+/// Why it cannot be linked: both sides where they can be told apart, else the linker's own words.
+fn not_linked(contract: &Contract, error: &wasmtime::Error) -> Refusal {
+    let text = match &contract.misfits.imports[..] {
+        [] => format!(" {error:#}"),
+        misfits => format!("\n{}", misfits.join("\n")),
+    };
+    Refusal::new("LINK_FAILED", 422, format!("the component does not fit this host:{text}"))
+}
+
 /// A call that the host makes for itself, without a caller. The function's own time limit is its deadline.
 #[must_use]
 pub fn system_call() -> Call {
@@ -364,7 +375,8 @@ async fn on_enable(runtime: &PluginRuntime, place: usize) -> Result<(), Refusal>
             other => format!("{other:?}"),
         })),
         Ok(_) => Ok(()),
-        Err(CallError::Trap(cause) | CallError::Host(cause)) => Err(refused(cause)),
+        Err(CallError::Trap(trap)) => Err(refused(trap.to_string())),
+        Err(CallError::Host(cause)) => Err(refused(cause)),
         Err(CallError::Timeout) => Err(refused("it took longer than it may".into())),
         Err(CallError::Overloaded(what)) => Err(refused(what.message().into())),
     }

@@ -9,12 +9,10 @@ use super::manifest::{Manifest, SettingKind, SettingRule};
 use super::refusal::Refusal;
 use crate::capabilities::Setting;
 use crate::config::{self, Reference};
+use crate::contract::nearest;
 
 /// The longest value that is read through a reference, in bytes.
 const MAX_REFERENCED: u64 = 64 << 10;
-
-/// How much alike two names must be for one to be taken for a slip of the other.
-const ALIKE: f64 = 0.7;
 
 /// The settings of this plugin. References are read anew every time, so that a swap takes a secret that has changed.
 ///
@@ -160,15 +158,11 @@ fn plain(value: config::Setting) -> Option<Setting> {
 }
 
 fn unknown(key: &str, rules: &BTreeMap<String, SettingRule>) -> String {
-    let near = rules
-        .keys()
-        .map(|name| (strsim::jaro_winkler(key, name), name))
-        .filter(|(alike, _)| *alike >= ALIKE)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let near = nearest(key, rules.keys().map(String::as_str));
     let known: Vec<&str> = rules.keys().map(String::as_str).collect();
     let known = if known.is_empty() { "it reads none".to_owned() } else { format!("it reads {}", known.join(", ")) };
     match near {
-        Some((_, name)) => format!("the plugin does not read this setting; did you mean `{name}`? {known}"),
+        Some(name) => format!("the plugin does not read this setting; did you mean `{name}`? {known}"),
         None => format!("the plugin does not read this setting; {known}"),
     }
 }

@@ -1,5 +1,6 @@
 //! One active plugin: its pool, its limits, and the call of one of its functions.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use crate::telemetry::metrics::{CallMetrics, PluginMetrics};
 
 /// Longest time for the first instance of a plugin to be made.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How wasmtime begins the part of an error that is the guest's stack.
+const STACK: &str = "error while executing at wasm backtrace";
 
 /// How many calls may run and wait.
 #[derive(Debug, Clone)]
@@ -99,10 +103,28 @@ pub enum CallError {
     Overloaded(Overload),
     /// The time was over.
     Timeout,
-    /// The guest trapped. The text is for the log.
-    Trap(String),
+    /// The guest trapped, for the log and for whoever installs it.
+    Trap(Trap),
     /// A fault of the host. The text is for the log.
     Host(String),
+}
+
+/// How a guest ended. Written out it is the cause and what the guest said last; the stack is for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trap {
+    /// Why, in a line.
+    pub cause: String,
+    /// The last lines that it wrote before, such as the message of a panic; may be empty.
+    pub last_words: Vec<String>,
+    /// Everything that is known of it, the stack of the guest included.
+    pub details: String,
+}
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)?;
+        if self.last_words.is_empty() { Ok(()) } else { write!(f, "; it said: {}", self.last_words.join(" ")) }
+    }
 }
 
 /// What there was too much of.
@@ -196,15 +218,18 @@ impl PluginRuntime {
         let deadline = Instant::now() + START_TIMEOUT;
         call.deadline = deadline;
         let _running = self.engine.enter();
-        let lease = timeout_at(deadline.into(), self.lease(call)).await.unwrap_or(Err(CallError::Timeout))?;
-        lease.keep();
+        let leased = timeout_at(deadline.into(), self.lease(call)).await.unwrap_or(Err(CallError::Timeout));
+        if let Err(CallError::Trap(trap)) = &leased {
+            tracing::error!(plugin = %self.id, cause = trap.details, "the plugin cannot be instantiated");
+        }
+        leased?.keep();
         Ok(())
     }
 
     async fn lease(&self, call: Call) -> Result<Lease, CallError> {
         self.pool.lease(call, self.functions.len()).await.map_err(|error| match error {
             LeaseError::Full => CallError::Overloaded(Overload::Instances),
-            LeaseError::Failed(error) => classify(&error, false),
+            LeaseError::Failed { error, last_words } => classify(&error, false, last_words),
         })
     }
 
@@ -234,10 +259,11 @@ impl PluginRuntime {
                 record.timeout();
                 tracing::warn!(plugin = %self.id, function = %function.name, request_id = %request, "call timed out");
             }
-            Err(CallError::Trap(cause)) => {
+            Err(CallError::Trap(trap)) => {
                 record.trap();
                 self.metrics.traps.inc();
-                self.traps.add(cause);
+                self.traps.add(&trap.to_string());
+                let cause = &trap.details;
                 tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "plugin trapped");
             }
             Err(CallError::Host(cause)) => {
@@ -284,7 +310,7 @@ impl PluginRuntime {
                     if memory_refused {
                         self.metrics.memory_full.inc();
                     }
-                    Err(classify(&error, memory_refused))
+                    Err(classify(&error, memory_refused, lease.last_words()))
                 }
             }
         };
@@ -330,7 +356,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn classify(error: &wasmtime::Error, memory_refused: bool) -> CallError {
+fn classify(error: &wasmtime::Error, memory_refused: bool, last_words: Vec<String>) -> CallError {
     if error.downcast_ref::<DeadlineReached>().is_some() {
         return CallError::Timeout;
     }
@@ -339,5 +365,10 @@ fn classify(error: &wasmtime::Error, memory_refused: bool) -> CallError {
     }
     // Everything else that ends a guest is its own doing: a trap, an exit, a value that is none of its type.
     let why = if memory_refused { "out of memory (limits.memory): " } else { "" };
-    CallError::Trap(format!("{why}{error:#}"))
+    let links: Vec<String> = error.chain().map(ToString::to_string).filter(|link| !link.starts_with(STACK)).collect();
+    CallError::Trap(Trap {
+        cause: format!("{why}{}", links.join(": ")),
+        last_words,
+        details: format!("{why}{error:#}"),
+    })
 }

@@ -113,7 +113,12 @@ pub enum LeaseError {
     /// Every place of the host is taken by an instance that is at work.
     Full,
     /// The component could not be instantiated: its start function trapped, or a fault of the host.
-    Failed(wasmtime::Error),
+    Failed {
+        /// What happened.
+        error: wasmtime::Error,
+        /// The last lines that the guest wrote.
+        last_words: Vec<String>,
+    },
 }
 
 impl Pool {
@@ -168,7 +173,12 @@ impl Pool {
         let memory = MemoryLimit::new(self.limits.memory, &self.metrics.memory);
         let mut store = new_store(self.pre.engine(), &self.grants, call, memory);
         store.set_hostcall_fuel(self.limits.transfer);
-        let instance = self.pre.instantiate_async(&mut store).await.map_err(LeaseError::Failed)?;
+        let instance = match self.pre.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
+            Err(error) => {
+                return Err(LeaseError::Failed { error, last_words: store.data().capabilities.last_words() });
+            }
+        };
         Ok(Warm { store, instance, functions: vec![None; functions], calls: 0, _counted: counted, _place: place })
     }
 
@@ -224,6 +234,12 @@ impl Lease {
     #[must_use]
     pub fn memory_refused(&self) -> bool {
         self.warm.as_ref().is_some_and(|warm| warm.store.data().memory.refused)
+    }
+
+    /// The last lines that the guest wrote in this call.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        self.warm.as_ref().map(|warm| warm.store.data().capabilities.last_words()).unwrap_or_default()
     }
 
     /// The call went well: the instance goes back to the pool unless a rule retires it.

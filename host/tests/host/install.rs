@@ -94,6 +94,8 @@ async fn the_sequence_goes_forward_only() {
     assert_eq!(answer(&host, "/app").await, (200, json!(2)));
     let (code, reason) = &refused(&host)["app"];
     assert!(code == "START_FAILED" && reason.contains("unreachable"), "{code}: {reason}");
+    // The stack is for the log.
+    assert!(!reason.contains("backtrace") && host.log().contains("wasm backtrace"), "{reason}");
     host = stopped(host).plugin("app", &plugin("app", 3, 33)).start();
     assert_eq!((answer(&host, "/app").await, codes(&host)), ((200, json!(33)), expect([])));
 
@@ -212,6 +214,11 @@ async fn a_plugin_that_refuses_to_start_is_left_out() {
             code == "ON_ENABLE_FAILED" && reason.contains("on-enable") && reason.contains(words),
             "{code}: {reason}"
         );
+        if value == "panic" {
+            // What the guest itself said of it; the stack is for the log.
+            assert!(reason.contains("panicked at") && reason.contains("as you wished"), "{reason}");
+            assert!(!reason.contains("backtrace") && host.log().contains("wasm backtrace"), "{reason}");
+        }
         assert_eq!(health(&host).await, (1, 1));
     }
     let host = stopped(host)

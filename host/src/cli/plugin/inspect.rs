@@ -219,11 +219,15 @@ pub(super) fn contract_problems(manifest: &Manifest, contract: &Contract) -> Vec
     let missing = imports
         .filter_map(|import| missing_grant(&import.name, |name| manifest.asks_for(name)))
         .map(|message| Problem { code: "IMPORT_NOT_GRANTED", message });
+    let misfits = &contract.misfits;
+    let misfits = (misfits.imports.iter().map(|text| ("LINK_FAILED", text)))
+        .chain(misfits.exports.iter().map(|text| ("CONTRACT", text)))
+        .map(|(code, text)| Problem { code, message: text.clone() });
     let methods = manifest.methods.iter().filter_map(|method| {
         let error = contract.publish(&method.call).err()?;
         Some(Problem { code: "CONTRACT", message: error.to_string() })
     });
-    let mut problems: Vec<Problem> = missing.chain(methods).collect();
+    let mut problems: Vec<Problem> = missing.chain(misfits).chain(methods).collect();
     // What is wrong with a method is told already.
     if problems.is_empty() {
         let files = surface(manifest, contract).and_then(|surface| surface.files());

@@ -1,5 +1,6 @@
 mod bind;
 mod decode;
+mod fit;
 mod openapi;
 mod openapi_props;
 mod plan;

@@ -177,6 +177,11 @@ fn unknown_calls_name_what_there_is() {
         let error = contract.publish(call).expect_err(call).to_string();
         assert!(error.contains(told), "{error}");
     }
+    for (call, near) in [("api.onee", "`one`"), ("t:t/api@1.2.0.twoo", "`two`"), ("apo.one", "`t:t/api@1.2.0`")] {
+        let error = contract.publish(call).expect_err(call).to_string();
+        assert!(error.contains(&format!("; did you mean {near}?; there are: ")), "{error}");
+    }
+    assert!(!contract.publish("api.three").expect_err("unknown").to_string().contains("did you mean"));
 }
 
 #[test]

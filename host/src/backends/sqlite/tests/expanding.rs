@@ -56,7 +56,7 @@ async fn what_only_adds_is_let_through() {
         // Older versions leave it NULL, and NULL is never a duplicate.
         "ALTER TABLE users ADD COLUMN slug TEXT; CREATE UNIQUE INDEX users_slug ON users (slug)",
         "CREATE TABLE teams (id INTEGER PRIMARY KEY); ALTER TABLE users ADD COLUMN team INTEGER REFERENCES teams (id)",
-        "ALTER TABLE notes ADD COLUMN author UUID REFERENCES users (id) ON DELETE SET NULL",
+        "ALTER TABLE notes ADD COLUMN author TEXT REFERENCES users (id) ON DELETE SET NULL",
         "CREATE TABLE logins (id UUID REFERENCES users (id) ON DELETE CASCADE, at TIMESTAMP)",
         "CREATE INDEX notes_text ON notes (lower(text)); DROP INDEX users_age",
         "CREATE VIEW minors AS SELECT id FROM users WHERE age < 18",
@@ -96,7 +96,7 @@ async fn what_takes_away_or_narrows_is_refused_by_its_name() {
         ),
         ("CREATE TABLE logins (id UUID REFERENCES users (id))", &["`logins`", "deleting rows of `users`", "ON DELETE"]),
         (
-            "ALTER TABLE notes ADD COLUMN author UUID REFERENCES users (id)",
+            "ALTER TABLE notes ADD COLUMN author TEXT REFERENCES users (id)",
             &["foreign key `notes` (author)", "ON DELETE SET NULL"],
         ),
     ] {
