@@ -122,12 +122,7 @@ impl Loader {
     ///
     /// # Errors
     /// A [`Refusal`] that says which step failed.
-    pub async fn enable(
-        &self,
-        prepared: &Prepared,
-        verified: &Verified,
-        options: &LoadOptions,
-    ) -> Result<(), Refusal> {
+    pub async fn enable(&self, prepared: &Prepared, verified: &Verified, options: &LoadOptions) -> Result<(), Refusal> {
         self.migrate(verified, options).await?;
         match prepared.on_enable {
             Some(place) => on_enable(&prepared.plugin.runtime, place).await,

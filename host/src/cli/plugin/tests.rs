@@ -35,11 +35,17 @@ fn each_defect_is_told_by_its_code_and_the_rest_is_shown() {
     let report = inspect("x.wasm", &flipped, None);
     assert_eq!(report.plugin.unwrap().id, "acme/small");
 
+    let log = r#"(component (import "arcana:host/log@0.1.0" (instance
+        (type $level' (enum "trace" "debug" "info" "warn" "error")) (export "level" (type $level (eq $level')))
+        (export "enabled" (func (param "level" $level) (result bool))))))"#;
+    let always = envelope::sign(&packed(log, ""), &[&key]).unwrap();
+    assert_eq!(look(&always, &key), (vec![], "accepted"));
     let cache = r#"(component (import "arcana:host/cache@0.1.0" (instance (export "clear" (func)))))"#;
     let asking = envelope::sign(&packed(cache, "cache = true"), &[&key]).unwrap();
-    assert_eq!(look(&asking, &key), (vec![], "accepted"));
+    // There is no such function: the host would find out when it links it.
+    assert_eq!(look(&asking, &key), (vec!["LINK_FAILED"], "accepted"));
     let silent = envelope::sign(&packed(cache, ""), &[&key]).unwrap();
-    assert_eq!(look(&silent, &key), (vec!["IMPORT_NOT_GRANTED"], "IMPORT_NOT_GRANTED"));
+    assert_eq!(look(&silent, &key), (vec!["IMPORT_NOT_GRANTED", "LINK_FAILED"], "IMPORT_NOT_GRANTED"));
 
     assert_eq!(look(b"not even close", &key), (vec!["NOT_COMPONENT"], "NOT_COMPONENT"));
     assert_eq!(look(&good[..60], &key), (vec!["TRUNCATED"], "TRUNCATED"));

@@ -103,7 +103,7 @@ async fn two_openers_migrate_the_same_file_once() {
 async fn the_hosts_own_database_opens_twice() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        let store = open_host_database(folder.path(), SqliteSettings::default()).await.unwrap();
+        let store = open_host_database(&folder.path().join("host.db"), SqliteSettings::default()).await.unwrap();
         let upsert = "INSERT INTO trust_state (one, serial) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET serial = ?1";
         assert_eq!(store.execute(upsert, vec![Value::Int64(4)], soon()).await, Ok(1));
         let orphan = "INSERT INTO plugin_versions VALUES ('a/b', 'd', 1, '1.0.0', 0)";
