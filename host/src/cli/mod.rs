@@ -3,6 +3,7 @@
 mod config;
 mod key;
 mod plugin;
+mod remote;
 mod serve;
 mod user;
 
@@ -28,8 +29,12 @@ enum Verb {
     Config(config::ConfigArgs),
     /// Makes and shows signing keys.
     Key(key::KeyArgs),
-    /// Packs, signs, verifies and inspects plugins.
+    /// Packs, signs and inspects plugins; installs and manages those of a running host.
     Plugin(plugin::PluginArgs),
+    /// Signs in to a running host, for the commands that speak with it.
+    Login(remote::LoginArgs),
+    /// Ends the session of `arcana login`.
+    Logout(remote::LogoutArgs),
     /// Manages accounts on this machine.
     User(user::UserArgs),
     /// Compiles a component from standard input; the host starts this for itself.
@@ -53,6 +58,8 @@ pub fn run() -> ExitCode {
             Ok(code) => return code,
             Err(error) => Err(error),
         },
+        Verb::Login(args) => return remote::login(args),
+        Verb::Logout(args) => return remote::logout(args),
         Verb::User(args) => user::run(&args),
         Verb::CompileWorker { cpu, memory } => compile::worker(cpu, memory),
     };

@@ -1,5 +1,5 @@
 //! `arcana plugin pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients and an
-//! administrator do with files. None of it needs a running host.
+//! administrator do with files. None of it needs a running host; what does is in `remote`.
 
 mod compat;
 mod inspect;
@@ -20,6 +20,7 @@ use arcana_signing::{Purpose, SecretKey, TrustPolicy};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::remote::{self, PluginVerb};
 use crate::contract::Contract;
 use crate::plugins::manifest::{self, Manifest};
 use crate::plugins::pack;
@@ -72,6 +73,8 @@ enum Verb {
     },
     /// Writes the gRPC contracts of plugins as `.proto` files, for authors of clients.
     Proto(proto::ProtoArgs),
+    #[command(flatten)]
+    Remote(PluginVerb),
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +135,7 @@ pub(super) fn run(args: PluginArgs) -> Result<ExitCode> {
         Verb::Verify { file, trust } => run_verify(&file, &trust)?,
         Verb::Compat { old, new, json } => return Ok(compat::run(&old, &new, json)),
         Verb::Proto(args) => proto::run(&args)?,
+        Verb::Remote(verb) => return Ok(remote::plugin(verb)),
         Verb::Inspect { file, trust, json } => {
             let bytes = read(&file)?;
             let trust = trust.map(|path| read_trust(&path)).transpose()?;
