@@ -44,7 +44,7 @@ pub use bind::Binding;
 pub use error::ContractError;
 pub use fit::{Misfits, nearest};
 pub use locate::Locator;
-pub use plan::{Contract, FunctionPlan, Import, Interface, PackageName};
+pub use plan::{Contract, FunctionPlan, Import, Interface, PackageName, Streams};
 pub use types::Type;
 
 #[cfg(test)]

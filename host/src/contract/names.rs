@@ -40,10 +40,10 @@ pub fn check<'a>(published: impl IntoIterator<Item = (&'a Interface, &'a Functio
         let package = interface.package.as_ref().map(PackageName::proto).unwrap_or_default();
         taken.take(&package, camel(&interface.name), format!("the interface `{}`", interface.full_name))?;
         let origin = |part: &str| format!("the {part} of function `{}` of `{}`", function.name, interface.full_name);
-        if function.request_record().is_none() {
+        if function.request_message().is_none() {
             taken.take(&package, format!("{}Request", camel(&function.name)), origin("request"))?;
         }
-        if !matches!(function.result.ok.as_deref(), Some(Type::Record(_))) {
+        if function.response_message().is_none() {
             taken.take(&package, format!("{}Response", camel(&function.name)), origin("response"))?;
         }
         let result = function.result.ok.iter();

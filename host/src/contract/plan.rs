@@ -95,20 +95,47 @@ pub struct FunctionPlan {
     pub params: Arc<Fields>,
     /// What it answers.
     pub result: ResultPlan,
+    /// Which of the two are streams; the type is that of one message then.
+    pub streams: Streams,
+}
+
+/// The sides of a function that are streams of messages. Only functions of the host itself have any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// The request: its only parameter is a `stream`.
+    pub request: bool,
+    /// The answer: a success is a `stream`.
+    pub answer: bool,
 }
 
 impl FunctionPlan {
     /// The record that is the whole request: the only parameter, where it is a record.
     #[must_use]
     pub fn request_record(&self) -> Option<&Record> {
-        match &**self.params {
-            [param] => match &*param.ty {
-                Type::Record(record) => Some(record),
-                _ => None,
-            },
+        match self.request_message() {
+            Some(Type::Record(record)) => Some(record),
             _ => None,
         }
     }
+
+    /// The type that is the request message itself: the only parameter, where it is a record, or a variant that is streamed.
+    #[must_use]
+    pub fn request_message(&self) -> Option<&Type> {
+        match &**self.params {
+            [param] => Some(&*param.ty).filter(|ty| is_message(ty, self.streams.request)),
+            _ => None,
+        }
+    }
+
+    /// The type that is the response message itself: the value, where it is a record, or a variant that is streamed.
+    #[must_use]
+    pub fn response_message(&self) -> Option<&Type> {
+        self.result.ok.as_deref().filter(|ty| is_message(ty, self.streams.answer))
+    }
+}
+
+const fn is_message(ty: &Type, streamed: bool) -> bool {
+    matches!(ty, Type::Record(_)) || streamed && matches!(ty, Type::Variant(_))
 }
 
 /// What a function answers.
@@ -207,18 +234,23 @@ impl Contract {
 }
 
 impl Interface {
-    /// The interfaces of a WIT package as text; `path` is its name in messages. For what the host itself offers.
+    /// The interfaces of the last of these WIT packages, each a name for messages and a text; those before it are what it
+    /// uses. For what the host itself offers: its functions may have streams.
     ///
     /// # Errors
     /// [`ContractError::UnreadableWit`]
-    pub fn parse(path: &str, wit: &str) -> Result<Vec<Self>, ContractError> {
+    pub fn parse(packages: &[(&str, &str)]) -> Result<Vec<Self>, ContractError> {
         let mut resolve = Resolve::default();
-        let package =
-            resolve.push_str(path, wit).map_err(|error| ContractError::UnreadableWit(format!("{error:#}")))?;
         let mut docs = Docs::default();
-        docs.add(&resolve, package);
-        let mut planner = Planner::new(&resolve, &docs);
-        let interfaces = resolve.packages[package].interfaces.values();
+        let mut last = None;
+        for (path, wit) in packages {
+            let package =
+                resolve.push_str(path, wit).map_err(|error| ContractError::UnreadableWit(format!("{error:#}")))?;
+            docs.add(&resolve, package);
+            last = Some(package);
+        }
+        let mut planner = Planner::new(&resolve, &docs).with_streams();
+        let interfaces = last.into_iter().flat_map(|package| resolve.packages[package].interfaces.values());
         Ok(interfaces.map(|id| interface(&mut planner, *id, resolve.id_of(*id).unwrap_or_default())).collect())
     }
 

@@ -7,7 +7,7 @@ use wit_parser::{Function, FunctionKind, Handle, Resolve, Type as WitType, TypeD
 
 use super::docs::Docs;
 use super::error::ContractError;
-use super::plan::{FunctionPlan, PackageName, ResultPlan};
+use super::plan::{FunctionPlan, PackageName, ResultPlan, Streams};
 use super::types::{Field, Fields, Labels, Record, Type, TypeName, Variant};
 
 /// As deep as a component's types can be nested; JSON nests at most once a level and serde_json stops at 128.
@@ -24,11 +24,27 @@ pub(super) struct Planner<'a> {
     planned: HashMap<TypeId, (Arc<Type>, usize)>,
     /// The deepest level below the type that is being planned, counted from the root.
     deepest: usize,
+    /// Whether a whole request and a whole answer may be a stream.
+    streams: bool,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(resolve: &'a Resolve, docs: &'a Docs) -> Self {
-        Self { resolve, docs, planned: HashMap::new(), deepest: 0 }
+        Self { resolve, docs, planned: HashMap::new(), deepest: 0, streams: false }
+    }
+
+    /// The same for functions that the host serves by itself: no component carries their values.
+    pub(super) const fn with_streams(mut self) -> Self {
+        self.streams = true;
+        self
+    }
+
+    /// What a stream is made of, where this is one and may be.
+    fn streamed(&self, ty: &WitType) -> Option<WitType> {
+        match definition(self.resolve, ty) {
+            Some((_, TypeDef { kind: TypeDefKind::Stream(Some(item)), .. })) if self.streams => Some(*item),
+            _ => None,
+        }
     }
 
     pub(super) fn function(&mut self, interface: &str, function: &Function) -> Result<FunctionPlan, ContractError> {
@@ -39,9 +55,12 @@ impl<'a> Planner<'a> {
                 reason: "it belongs to a resource or is an accessor; only plain functions can".into(),
             });
         }
+        let mut streams = Streams::default();
         let mut params = Vec::with_capacity(function.params.len());
         for param in &function.params {
-            let ty = self.ty(&param.ty, 0).map_err(|reason| ContractError::Parameter {
+            let streamed = self.streamed(&param.ty).filter(|_| function.params.len() == 1);
+            streams.request |= streamed.is_some();
+            let ty = self.ty(&streamed.unwrap_or(param.ty), 0).map_err(|reason| ContractError::Parameter {
                 interface: interface.to_owned(),
                 function: function.name.clone(),
                 parameter: param.name.clone(),
@@ -50,7 +69,7 @@ impl<'a> Planner<'a> {
             })?;
             params.push(Field::new(&param.name, ty, None));
         }
-        let result = self.result(function.result.as_ref()).map_err(|reason| ContractError::Result {
+        let result = self.result(function.result.as_ref(), &mut streams).map_err(|reason| ContractError::Result {
             interface: interface.to_owned(),
             function: function.name.clone(),
             ty: function.result.as_ref().map(|ty| spell(self.resolve, ty)).unwrap_or_default(),
@@ -61,10 +80,11 @@ impl<'a> Planner<'a> {
             docs: self.docs.item(interface, &function.name),
             params: Arc::new(params.into_iter().collect::<Fields>()),
             result,
+            streams,
         })
     }
 
-    fn result(&mut self, result: Option<&WitType>) -> Result<ResultPlan, String> {
+    fn result(&mut self, result: Option<&WitType>, streams: &mut Streams) -> Result<ResultPlan, String> {
         let Some(ty) = result else { return Ok(ResultPlan { ok: None, fallible: false }) };
         if let Some((_, TypeDef { kind: TypeDefKind::Result(result), .. })) = definition(self.resolve, ty) {
             let err = result.err.as_ref();
@@ -72,10 +92,16 @@ impl<'a> Planner<'a> {
                 let err = err.map_or_else(|| "none".into(), |err| format!("`{}`", spell(self.resolve, err)));
                 return Err(format!("its error type must be `problem` of `arcana:types`, not {err}"));
             }
-            let ok = result.ok.as_ref().map(|ok| self.ty(ok, 0)).transpose()?;
+            let ok = result.ok.as_ref().map(|ok| self.success(ok, streams)).transpose()?;
             return Ok(ResultPlan { ok, fallible: true });
         }
-        Ok(ResultPlan { ok: Some(self.ty(ty, 0)?), fallible: false })
+        Ok(ResultPlan { ok: Some(self.success(ty, streams)?), fallible: false })
+    }
+
+    fn success(&mut self, ty: &WitType, streams: &mut Streams) -> Result<Arc<Type>, String> {
+        let streamed = self.streamed(ty);
+        streams.answer = streamed.is_some();
+        self.ty(&streamed.unwrap_or(*ty), 0)
     }
 
     /// The name and the shape: a component may say what it likes about a package that is not its own.

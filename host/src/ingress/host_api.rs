@@ -18,7 +18,7 @@ pub const HEALTH: &str = include_str!("../../../wit/health/health.wit");
 /// # Errors
 /// The WIT in the binary cannot be read, which is a fault of this program.
 pub fn interfaces() -> Result<Vec<Interface>, ContractError> {
-    Interface::parse("health.wit", HEALTH)
+    Interface::parse(&[("health.wit", HEALTH)])
 }
 
 /// The host's own services.

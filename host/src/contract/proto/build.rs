@@ -73,6 +73,9 @@ impl Builder {
                 name: Some(method_name(&function.name)),
                 input_type: Some(self.request(&file, service.package, function)?),
                 output_type: Some(self.response(&file, service.package, function)?),
+                // Absent is what compilers make of a method without streams.
+                client_streaming: function.streams.request.then_some(true),
+                server_streaming: function.streams.answer.then_some(true),
                 ..Default::default()
             });
         }
@@ -102,8 +105,8 @@ impl Builder {
 
     /// The full name of a method's request.
     fn request(&mut self, file: &str, package: &PackageName, function: &FunctionPlan) -> Result<String, ContractError> {
-        if let Some(record) = function.request_record() {
-            return self.record(record, file);
+        if let Some(ty) = function.request_message() {
+            return self.message(ty, file);
         }
         let method = method_name(&function.name);
         let mut message = self.derived(file, package, function, "Request", &format!("What `{method}` takes."))?;
@@ -120,8 +123,8 @@ impl Builder {
         package: &PackageName,
         function: &FunctionPlan,
     ) -> Result<String, ContractError> {
-        if let Some(Type::Record(record)) = function.result.ok.as_deref() {
-            return self.record(record, file);
+        if let Some(ty) = function.response_message() {
+            return self.message(ty, file);
         }
         let method = method_name(&function.name);
         let mut message = self.derived(file, package, function, "Response", &format!("What `{method}` answers."))?;
@@ -129,6 +132,15 @@ impl Builder {
             self.slot(&mut message, "value", 1, Slot::field(ty), None)?;
         }
         Ok(self.declare(message))
+    }
+
+    /// The full name of a type that is a message by itself.
+    fn message(&mut self, ty: &Type, from: &str) -> Result<String, ContractError> {
+        match ty {
+            Type::Record(record) => self.record(record, from),
+            Type::Variant(variant) => self.variant(variant, from),
+            _ => Err(self.refuse("neither a record nor a variant can be a message".into())),
+        }
     }
 
     /// A message that is called after a function.

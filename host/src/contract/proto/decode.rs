@@ -29,8 +29,8 @@ const MAX_DEPTH: usize = 100;
 pub fn decode(plan: &FunctionPlan, message: &[u8]) -> Result<Vec<Val>, Problem> {
     let mut reader = Reader::new();
     let pieces = Pieces::one(message);
-    let read = match plan.request_record() {
-        Some(record) => reader.record(record, pieces, &Path::Root, 0).map(|record| vec![record]),
+    let read = match plan.request_message() {
+        Some(ty) => reader.message(ty, pieces, &Path::Root, 0).map(|value| vec![value]),
         None => reader.values(Slots::Fields(&plan.params), pieces, &Path::Root, 0),
     };
     reader.finish(read)
@@ -45,9 +45,9 @@ pub fn decode_response(plan: &FunctionPlan, message: &[u8]) -> Result<Option<Val
     let pieces = Pieces::one(message);
     let read = match &plan.result.ok {
         None => reader.values(Slots::Types(&[]), pieces, &Path::Root, 0).map(|_| None),
-        Some(ty) => match &**ty {
-            Type::Record(record) => reader.record(record, pieces, &Path::Root, 0).map(Some),
-            _ => {
+        Some(ty) => match plan.response_message() {
+            Some(message) => reader.message(message, pieces, &Path::Root, 0).map(Some),
+            None => {
                 let path = Path::Field(&Path::Root, "value");
                 reader.values(Slots::Value(ty), pieces, &path, 0).map(|values| values.into_iter().next())
             }
@@ -57,6 +57,29 @@ pub fn decode_response(plan: &FunctionPlan, message: &[u8]) -> Result<Option<Val
 }
 
 impl<'m> Reader<'m> {
+    /// A type that is a message by itself.
+    fn message(&mut self, ty: &Type, pieces: Pieces<'m>, path: &Path<'_>, depth: usize) -> Result<Val, Stop> {
+        match ty {
+            Type::Record(record) => self.record(record, pieces, path, depth),
+            Type::Tuple(types) => self.values(Slots::Types(types), pieces, path, depth).map(Val::Tuple),
+            Type::Variant(variant) => {
+                let case = |at: usize| variant.cases.get(at).map(|case| (&*case.json_name, case.ty.as_ref()));
+                let found = self.one_of(case, pieces, path, depth)?;
+                let name = |at: usize| variant.cases.get(at).map(|case| case.name.clone());
+                Ok(found.and_then(|(at, value)| Some(Val::Variant(name(at)?, value))).unwrap_or(NOTHING))
+            }
+            Type::Result { ok, err } => {
+                let sides = [("ok", ok.as_ref()), ("err", err.as_ref())];
+                Ok(match self.one_of(|at| sides.get(at).copied(), pieces, path, depth)? {
+                    Some((0, value)) => Val::Result(Ok(value)),
+                    Some((_, value)) => Val::Result(Err(value)),
+                    None => NOTHING,
+                })
+            }
+            _ => Ok(NOTHING),
+        }
+    }
+
     fn record(&mut self, record: &Record, pieces: Pieces<'m>, path: &Path<'_>, depth: usize) -> Result<Val, Stop> {
         self.spend(path, record.fields.len())?;
         let mut fields: Vec<_> = record.fields.iter().map(|field| (field.name.clone(), NOTHING)).collect();
@@ -238,25 +261,7 @@ impl<'m> Reader<'m> {
             let [value] = value;
             return Ok(value);
         }
-        match &**slot.ty {
-            Type::Record(record) => self.record(record, pieces, path, depth),
-            Type::Tuple(types) => self.values(Slots::Types(types), pieces, path, depth).map(Val::Tuple),
-            Type::Variant(variant) => {
-                let case = |at: usize| variant.cases.get(at).map(|case| (&*case.json_name, case.ty.as_ref()));
-                let found = self.one_of(case, pieces, path, depth)?;
-                let name = |at: usize| variant.cases.get(at).map(|case| case.name.clone());
-                Ok(found.and_then(|(at, value)| Some(Val::Variant(name(at)?, value))).unwrap_or(NOTHING))
-            }
-            Type::Result { ok, err } => {
-                let sides = [("ok", ok.as_ref()), ("err", err.as_ref())];
-                Ok(match self.one_of(|at| sides.get(at).copied(), pieces, path, depth)? {
-                    Some((0, value)) => Val::Result(Ok(value)),
-                    Some((_, value)) => Val::Result(Err(value)),
-                    None => NOTHING,
-                })
-            }
-            _ => Ok(NOTHING),
-        }
+        self.message(slot.ty, pieces, path, depth)
     }
 
     /// The last occurrence of a value that does not merge.

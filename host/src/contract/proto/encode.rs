@@ -10,7 +10,7 @@ use super::form::{Label, Slot};
 use super::scalar::wire_type;
 use crate::contract::outcome::mismatch;
 use crate::contract::plan::FunctionPlan;
-use crate::contract::types::{Field, Labels, Presence, Record, Type};
+use crate::contract::types::{Field, Labels, Presence, Record, Type, Variant};
 use crate::problem::Problem;
 
 /// Appends the response message of a call to `out`; nothing where a success has no value.
@@ -20,9 +20,9 @@ use crate::problem::Problem;
 /// may then hold half a message.
 pub fn answer(plan: &FunctionPlan, results: &[Val], out: &mut Vec<u8>) -> Result<(), Problem> {
     match (plan.outcome(results)?, &plan.result.ok) {
-        (Some(value), Some(ty)) => match &**ty {
-            Type::Record(record) => self::record(record, value, out),
-            _ => field(1, ty, value, out),
+        (Some(value), Some(ty)) => match plan.response_message() {
+            Some(message) => self::message(message, value, out),
+            None => field(1, ty, value, out),
         },
         (None, None) => Ok(()),
         _ => Err(mismatch()),
@@ -34,11 +34,27 @@ pub fn answer(plan: &FunctionPlan, results: &[Val], out: &mut Vec<u8>) -> Result
 /// # Errors
 /// A problem of kind internal where the parameters are not those of this function; `out` may then hold half a message.
 pub fn encode_request(plan: &FunctionPlan, params: &[Val], out: &mut Vec<u8>) -> Result<(), Problem> {
-    match (plan.request_record(), params) {
-        (Some(record), [value]) => self::record(record, value, out),
+    match (plan.request_message(), params) {
+        (Some(ty), [value]) => message(ty, value, out),
         (None, params) if params.len() == plan.params.len() => fields(&plan.params, params.iter(), out),
         _ => Err(mismatch()),
     }
+}
+
+/// A value whose type is a message by itself.
+fn message(ty: &Type, value: &Val, out: &mut Vec<u8>) -> Result<(), Problem> {
+    match ty {
+        Type::Record(record) => self::record(record, value, out),
+        Type::Variant(variant) => self::variant(variant, value, out),
+        _ => Err(mismatch()),
+    }
+}
+
+fn variant(variant: &Variant, value: &Val, out: &mut Vec<u8>) -> Result<(), Problem> {
+    let Val::Variant(name, value) = value else { return Err(mismatch()) };
+    let found = (1..).zip(&variant.cases).find(|(_, case)| case.name == *name);
+    let (number, case) = found.ok_or_else(mismatch)?;
+    payload(number, case.ty.as_ref(), value.as_deref(), out)
 }
 
 fn record(record: &Record, value: &Val, out: &mut Vec<u8>) -> Result<(), Problem> {
@@ -129,11 +145,7 @@ fn occurrence(number: u32, slot: Slot<'_>, value: &Val, out: &mut Vec<u8>) -> Re
                 parts.try_for_each(|((number, ty), value)| field(number, ty, value, out))
             });
         }
-        (Type::Variant(variant), Val::Variant(name, value)) => {
-            let found = (1..).zip(&variant.cases).find(|(_, case)| case.name == *name);
-            let (case_number, case) = found.ok_or_else(mismatch)?;
-            return delimited(number, out, |out| payload(case_number, case.ty.as_ref(), value.as_deref(), out));
-        }
+        (Type::Variant(plan), value) => return delimited(number, out, |out| variant(plan, value, out)),
         (Type::Result { ok, .. }, Val::Result(Ok(value))) => {
             return delimited(number, out, |out| payload(1, ok.as_ref(), value.as_deref(), out));
         }

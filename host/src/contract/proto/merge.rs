@@ -91,7 +91,9 @@ fn service(
     let mut joined = a.clone();
     union(&mut joined.method, &b.method, prost_types::MethodDescriptorProto::name, |a, b| {
         let shape = |method: &prost_types::MethodDescriptorProto| {
-            format!("({}) returns ({})", bare(method.input_type()), bare(method.output_type()))
+            let side = |streamed: bool, ty| format!("({}{})", if streamed { "stream " } else { "" }, bare(ty));
+            let takes = side(method.client_streaming(), method.input_type());
+            format!("{takes} returns {}", side(method.server_streaming(), method.output_type()))
         };
         match a == b {
             true => Ok(a.clone()),

@@ -21,6 +21,9 @@
 //! where it is a record; otherwise there is a `…Request` with the parameters, numbered from 1. A result that is a record is
 //! the response; any other is the field `value = 1` of a `…Response`, which is empty where there is no result.
 //!
+//! Functions of the host itself may take and answer a `stream`, of which each item is a message. An item that is a variant
+//! is the message with the oneof itself.
+//!
 //! # Reading and writing
 //! Requests go straight into component values and responses straight out of them. What is absent has the default of its
 //! type: zero, false, empty, none; a change keeps. Messages that are no option must be there and a oneof must have a case,

@@ -106,7 +106,9 @@ impl Text {
                 }
                 text.comment(&format!("{full_name}.{}", method.name()));
                 let (input, output) = (text.scopes.name(method.input_type()), text.scopes.name(method.output_type()));
-                text.line(&format!("rpc {}({input}) returns ({output});", method.name()));
+                let stream = |yes: bool| if yes { "stream " } else { "" };
+                let (takes, gives) = (stream(method.client_streaming()), stream(method.server_streaming()));
+                text.line(&format!("rpc {}({takes}{input}) returns ({gives}{output});", method.name()));
             }
         });
         self.scopes.leave();

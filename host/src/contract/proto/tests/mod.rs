@@ -1,5 +1,6 @@
 mod codec;
 mod descriptor;
+mod streams;
 mod text;
 
 use prost_reflect::DescriptorPool;

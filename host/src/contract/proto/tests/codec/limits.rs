@@ -8,7 +8,7 @@ use super::{len, param, plan, read, var};
 use crate::contract::json::{MAX_BYTES, MAX_ERRORS, MAX_VALUES};
 use crate::contract::proto::decode;
 use crate::contract::types::{Field, Fields, Type};
-use crate::contract::{FunctionPlan, plan::ResultPlan};
+use crate::contract::{FunctionPlan, Streams, plan::ResultPlan};
 use crate::problem::Kind;
 
 fn code(plan: &FunctionPlan, message: &[u8]) -> (String, String) {
@@ -63,7 +63,7 @@ fn deep(levels: usize) -> FunctionPlan {
     let ty = (0..levels).fold(Arc::new(Type::Bytes), |inner, _| Arc::new(Type::option(inner)));
     let params: Fields = [Field::new("p", ty, None)].into_iter().collect();
     let result = ResultPlan { ok: None, fallible: false };
-    FunctionPlan { name: "f".into(), docs: None, params: Arc::new(params), result }
+    FunctionPlan { name: "f".into(), docs: None, params: Arc::new(params), result, streams: Streams::default() }
 }
 
 #[test]
