@@ -21,6 +21,7 @@ use arcana::runtime::plugin::{CallLimits, Function, PluginRuntime};
 use arcana::runtime::pool::{LiveInstances, Pool, PoolLimits};
 use arcana::runtime::state::HostState;
 use arcana::telemetry::metrics::Metrics;
+use arcana::telemetry::tail::Tails;
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 use wasmtime::Store;
@@ -185,7 +186,7 @@ impl Guest {
             queue_wait: config.limits.queue_wait.get(),
         };
         let counted = metrics.plugin(&id);
-        Ok(PluginRuntime::new(id, self.engine.clone(), pool, vec![function], queue, counted))
+        Ok(PluginRuntime::new(id, self.engine.clone(), pool, vec![function], queue, counted, grants.tail.clone()))
     }
 
     fn bare(&self) -> anyhow::Result<InstancePre<Bare>> {
@@ -225,5 +226,6 @@ fn grants(folder: &std::path::Path) -> anyhow::Result<Arc<PluginGrants>> {
         log_lines_per_call: 100,
         log_line_bytes: 4096,
         log_lines_dropped: Metrics::new()?.plugin_log_lines_dropped("test/echo"),
+        tail: Tails::new(500, 4096).of("test/echo"),
     }))
 }

@@ -36,6 +36,7 @@ use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
 use crate::runtime::pool::LiveInstances;
 use crate::telemetry::metrics::{Metrics, Watched};
+use crate::telemetry::tail::Tails;
 
 /// How often what only grows with time is looked through.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -130,6 +131,8 @@ impl App {
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
         let host = host_api::services(&health, &metrics).context("the host's own services")?;
+        let kept = usize::try_from(config.plugins.log_lines)?;
+        let tails = Arc::new(Tails::new(kept, config.limits.log_line_bytes.as_usize()));
         let loader = Loader {
             engine,
             live,
@@ -139,6 +142,7 @@ impl App {
             memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
             services: services.clone(),
             metrics: metrics.clone(),
+            tails,
             config: config.clone(),
             home: options.home.clone(),
         };

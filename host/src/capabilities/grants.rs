@@ -15,6 +15,7 @@ use crate::principal::keys::PluginKeys;
 use crate::principal::passwords::Passwords;
 use crate::principal::tokens::Tokens;
 use crate::telemetry::metrics::StoreMetrics;
+use crate::telemetry::tail::Tail;
 
 /// What every plugin's capabilities work on.
 pub struct Services {
@@ -86,6 +87,8 @@ pub struct PluginGrants {
     pub log_line_bytes: usize,
     /// Counts lines that were not written.
     pub log_lines_dropped: IntCounter,
+    /// Where administrators read its lines.
+    pub tail: Arc<Tail>,
 }
 
 /// The interfaces of `arcana:host`, with how a manifest asks for each; none for what is always granted.

@@ -15,10 +15,12 @@ use super::View;
 use super::bindings::arcana::host::log::{Host, Level};
 use super::grants::PluginGrants;
 use crate::request_id::RequestId;
+use crate::telemetry::tail::{self, Tail, clip, clip_fields};
 
 /// Where the lines of one instance go.
 pub(super) struct Sink {
     plugin: Arc<str>,
+    tail: Arc<Tail>,
     lines: u32,
     line_bytes: usize,
     dropped: IntCounter,
@@ -38,6 +40,7 @@ impl Sink {
     pub(super) fn new(grants: &PluginGrants, request: RequestId) -> Self {
         Self {
             plugin: grants.plugin.clone(),
+            tail: grants.tail.clone(),
             lines: grants.log_lines_per_call,
             line_bytes: grants.log_line_bytes,
             dropped: grants.log_lines_dropped.clone(),
@@ -79,30 +82,30 @@ impl Sink {
                 return;
             }
             Ok(1) => {
-                tracing::warn!(target: "plugin", plugin = %self.plugin, request_id = %self.request.lock(),
-                    limit = self.lines, "the call has used up limits.log_lines_per_call; the rest is dropped");
+                let (request, says) =
+                    (*self.request.lock(), "the call has used up limits.log_lines_per_call; the rest is dropped");
+                tracing::warn!(target: "plugin", plugin = %self.plugin, request_id = %request, limit = self.lines, "{says}");
+                self.tail.write(tail::Level::Warn, says, [], Some(request));
                 self.dropped.inc();
                 return;
             }
             Ok(_) => {}
         }
         let message = clip(message, self.line_bytes);
-        let mut rest = self.line_bytes.saturating_sub(message.len());
+        let fields = fields.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let fields = clip_fields(fields, self.line_bytes.saturating_sub(message.len()));
+        let fields: Vec<(&str, &str)> = fields.collect();
         let mut shown = String::new();
-        for (key, value) in fields {
-            let value = clip(value, rest);
-            rest = rest.saturating_sub(key.len() + value.len() + 2);
-            if rest == 0 {
-                break;
-            }
+        for (name, value) in &fields {
             if !shown.is_empty() {
                 shown.push(' ');
             }
-            shown.push_str(clip(key, rest));
+            shown.push_str(name);
             shown.push('=');
             shown.push_str(value);
         }
         let request = *self.request.lock();
+        self.tail.write(tail_level(level), message, fields, Some(request));
         // The macro takes its level as a constant.
         macro_rules! event {
             ($level:ident) => {
@@ -147,9 +150,14 @@ impl Sink {
     }
 }
 
-/// The longest start of `text` that is no longer than `max` bytes.
-fn clip(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+const fn tail_level(level: Level) -> tail::Level {
+    match level {
+        Level::Trace => tail::Level::Trace,
+        Level::Debug => tail::Level::Debug,
+        Level::Info => tail::Level::Info,
+        Level::Warn => tail::Level::Warn,
+        Level::Error => tail::Level::Error,
+    }
 }
 
 impl Host for View<'_> {

@@ -56,10 +56,14 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ("plugins.debounce", config.plugins.debounce.as_millis_u64()),
         ("plugins.poll", config.plugins.poll.as_millis_u64()),
         ("plugins.keep_changes", config.plugins.keep_changes.into()),
+        ("plugins.upload_timeout", config.plugins.upload_timeout.as_millis_u64()),
+        ("plugins.max_uploads", config.plugins.max_uploads.into()),
+        ("plugins.max_followers", config.plugins.max_followers.into()),
     ]);
     let plugins = &config.plugins;
     rules.must(plugins.keep_versions >= 2, &["plugins.keep_versions"], "must be 2 at least: one that runs, and one to go back to");
     rules.must(plugins.probation.percent <= 100, &["plugins.probation.percent"], "must be 0 to 100");
+    rules.must(plugins.log_lines <= 100_000, &["plugins.log_lines"], "must be at most 100000");
     rules.at_most(
         ("cache.max_value_bytes", cache.max_value_bytes),
         ("cache.max_bytes_per_plugin", cache.max_bytes_per_plugin),

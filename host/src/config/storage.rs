@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer};
 
 use super::setting::Setting;
 use super::units::{ByteSize, HumanDuration};
+use crate::principal::Role;
 
 /// `[database]`
 #[derive(Debug, Clone, Deserialize)]
@@ -86,6 +88,17 @@ pub struct Plugins {
     pub keep_changes: u32,
     /// `[plugins.probation]`
     pub probation: Probation,
+    /// The role that manages plugins; higher ones do too.
+    #[serde(deserialize_with = "role")]
+    pub admin_role: Role,
+    /// The longest an upload may take to arrive.
+    pub upload_timeout: HumanDuration,
+    /// The most uploads at once.
+    pub max_uploads: u32,
+    /// How many log lines of each plugin are kept.
+    pub log_lines: u32,
+    /// The most who follow the log of a plugin at once, over all plugins.
+    pub max_followers: u32,
     /// The settings of each plugin, by its id.
     pub settings: BTreeMap<String, BTreeMap<String, Setting>>,
 }
@@ -100,4 +113,10 @@ pub struct Probation {
     pub traps: u32,
     /// And the least share of the calls, in percent.
     pub percent: u32,
+}
+
+fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let expected = "a role: user, moderator, admin or superadmin";
+    Role::parse(&name).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&name), &expected))
 }

@@ -30,6 +30,7 @@ use crate::runtime::plugin::{CallError, CallLimits, Function, PluginRuntime, STA
 use crate::runtime::pool::{LiveInstances, Pool, PoolLimits};
 use crate::runtime::state::HostState;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::tail::Tails;
 
 /// The interface of the extension point that is called when a plugin starts and stops, without its version.
 const LIFECYCLE: &str = "arcana:plugin/lifecycle@";
@@ -52,6 +53,8 @@ pub struct Loader {
     pub services: Arc<Services>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// The last log lines of each plugin.
+    pub tails: Arc<Tails>,
     /// The settings.
     pub config: Arc<Config>,
     /// The folder that relative paths of the settings are in.
@@ -95,6 +98,7 @@ impl Loader {
             functions.all,
             self.call_limits(manifest),
             self.metrics.plugin(&id),
+            self.tails.of(&id),
         ));
         let published = publish(manifest, &verified.contract, &runtime, &self.metrics)?;
         runtime.prove(system_call()).await.map_err(|error| match error {
@@ -184,6 +188,7 @@ impl Loader {
             log_lines_per_call: self.config.limits.log_lines_per_call,
             log_line_bytes: self.config.limits.log_line_bytes.as_usize(),
             log_lines_dropped: self.metrics.plugin_log_lines_dropped(id),
+            tail: self.tails.of(id),
         })
     }
 

@@ -16,6 +16,7 @@ use super::state::DeadlineReached;
 use crate::capabilities::{Call, HostFault};
 use crate::problem::{Kind, Problem};
 use crate::telemetry::metrics::{CallMetrics, PluginMetrics};
+use crate::telemetry::tail::{Level, Tail};
 
 /// Longest time for the first instance of a plugin to be made.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,6 +61,7 @@ pub struct PluginRuntime {
     waiting: AtomicUsize,
     metrics: PluginMetrics,
     traps: Arc<Traps>,
+    tail: Arc<Tail>,
     id: Arc<str>,
 }
 
@@ -180,10 +182,11 @@ impl PluginRuntime {
         functions: Vec<Function>,
         limits: CallLimits,
         metrics: PluginMetrics,
+        tail: Arc<Tail>,
     ) -> Self {
         let running = Semaphore::new(limits.concurrency);
         let (waiting, traps) = (AtomicUsize::new(0), Arc::default());
-        Self { engine, pool, functions, running, waiting, limits, metrics, traps, id }
+        Self { engine, pool, functions, running, waiting, limits, metrics, traps, tail, id }
     }
 
     /// The plugin's id.
@@ -258,6 +261,8 @@ impl PluginRuntime {
             Err(CallError::Timeout) => {
                 record.timeout();
                 tracing::warn!(plugin = %self.id, function = %function.name, request_id = %request, "call timed out");
+                let says = "the call took longer than it may and was stopped";
+                self.tail.write(Level::Warn, says, [("function", &*function.name)], Some(request));
             }
             Err(CallError::Trap(trap)) => {
                 record.trap();
@@ -265,10 +270,14 @@ impl PluginRuntime {
                 self.traps.add(&trap.to_string());
                 let cause = &trap.details;
                 tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "plugin trapped");
+                let fields = [("function", &*function.name), ("cause", cause.as_str())];
+                self.tail.write(Level::Error, "the plugin trapped", fields, Some(request));
             }
             Err(CallError::Host(cause)) => {
                 record.host_error();
                 tracing::error!(plugin = %self.id, function = %function.name, request_id = %request, cause, "host fault");
+                let says = "a fault of the host ended the call; the host's log has the cause";
+                self.tail.write(Level::Error, says, [("function", &*function.name)], Some(request));
             }
         }
         outcome

@@ -30,7 +30,7 @@ const CALL_SECONDS: &[f64] =
 const UNROUTED: &str = "(host)";
 
 /// The limits that turn something away, as `arcana_limit_rejections_total` names them.
-const LIMITS: [&str; 12] = [
+const LIMITS: [&str; 15] = [
     "rate",
     "body",
     "answer",
@@ -43,6 +43,9 @@ const LIMITS: [&str; 12] = [
     "memory",
     "rows",
     "result_bytes",
+    "upload",
+    "uploads",
+    "followers",
 ];
 
 /// Makes a struct of families, each registered with its comment as the help text.

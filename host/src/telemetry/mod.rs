@@ -1,6 +1,7 @@
-//! What the host tells about itself: logs and metrics.
+//! What the host tells about itself and its plugins: logs and metrics.
 
 pub mod logs;
 pub mod metrics;
 mod process;
 mod pulled;
+pub mod tail;
