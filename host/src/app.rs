@@ -17,6 +17,7 @@ use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_data
 use crate::capabilities::Services;
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
+use crate::ingress::admin::Admin;
 use crate::ingress::docs::Docs;
 use crate::ingress::grpc::Grpc;
 use crate::ingress::health::{Health, Phase};
@@ -71,6 +72,7 @@ pub struct App {
     health: Arc<Health>,
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     plugins: Plugins,
     stores: Arc<SqliteStores>,
     _lock: DataLock,
@@ -130,9 +132,11 @@ impl App {
 
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
-        let host = host_api::services(&health, &metrics).context("the host's own services")?;
         let kept = usize::try_from(config.plugins.log_lines)?;
         let tails = Arc::new(Tails::new(kept, config.limits.log_line_bytes.as_usize()));
+        let admin = Arc::new(Admin::new(tails.clone(), metrics.clone(), &config));
+        let host = host_api::services(&health, &admin, config.plugins.admin_role, &metrics);
+        let host = Arc::new(host.context("the host's own services")?);
         let loader = Loader {
             engine,
             live,
@@ -142,7 +146,7 @@ impl App {
             memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
             services: services.clone(),
             metrics: metrics.clone(),
-            tails,
+            tails: tails.clone(),
             config: config.clone(),
             home: options.home.clone(),
         };
@@ -160,6 +164,7 @@ impl App {
             development: options.development,
             failed: health.failures().clone(),
         });
+        admin.manage(plugins.clone());
         let failed = plugins.start().await?;
         for failure in &failed {
             tracing::error!(
@@ -169,7 +174,7 @@ impl App {
                 "plugin refused"
             );
         }
-        Ok(Self { config, catalog, failed, health, tokens, metrics, plugins, stores, _lock: lock })
+        Ok(Self { config, catalog, failed, health, tokens, metrics, admin, plugins, stores, _lock: lock })
     }
 
     /// The plugins, to be changed while the host serves.
@@ -188,21 +193,22 @@ impl App {
             docs: config.server.rest.docs.then(|| Docs::new(self.catalog.clone(), config)),
         });
         let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
-        let grpc = config
-            .server
-            .grpc
-            .enabled
-            .then(|| Arc::new(Grpc::new(health.clone(), gate.clone(), self.metrics.clone(), config, stop.clone())));
+        let (metrics, admin) = (&self.metrics, &self.admin);
+        let grpc = config.server.grpc.enabled.then(|| {
+            Arc::new(Grpc::new(health.clone(), gate.clone(), metrics.clone(), admin.clone(), config, stop.clone()))
+        });
         let multiplexed = grpc.clone().filter(|_| config.server.grpc.multiplexed);
-        let rest = Arc::new(Rest::new(self.catalog.clone(), gate, self.metrics.clone(), host_routes, config));
+        let rest = Rest::new(self.catalog.clone(), gate, metrics.clone(), admin.clone(), host_routes, config);
+        let rest = Arc::new(rest);
         health.reach(Phase::Serving);
         self.plugins.watch();
         let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
         let draining = {
-            let (stop, health) = (stop.clone(), health.clone());
+            let (stop, health, admin) = (stop.clone(), health.clone(), admin.clone());
             tokio::spawn(async move {
                 stop.cancelled().await;
                 health.reach(Phase::Draining);
+                admin.stop();
             })
         };
         let beside = async {
@@ -219,6 +225,7 @@ impl App {
 
     /// Ends a host that does not serve, or no longer.
     pub async fn close(self) {
+        self.admin.finish(self.config.server.rest.shutdown_deadline.get()).await;
         self.plugins.stop().await;
         self.stores.close().await;
     }

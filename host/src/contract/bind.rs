@@ -123,6 +123,12 @@ impl Binding {
         })
     }
 
+    /// What [`Self::decode`] gives the values of.
+    #[must_use]
+    pub fn params(&self) -> &[Field] {
+        &self.params
+    }
+
     /// Whether the body of a request is read at all.
     #[must_use]
     pub fn reads_body(&self) -> bool {

@@ -14,7 +14,9 @@ use http_body_util::{Either, Full};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::problem::{Kind, Problem};
+use super::admin;
+use crate::plugins::refusal::Refusal;
+use crate::problem::{FieldError, Kind, Problem};
 use crate::request_id::RequestId;
 
 /// The body of every answer: in one piece from a plugin or an error, or what the host's own routes stream.
@@ -67,6 +69,9 @@ pub fn request_id(headers: &HeaderMap) -> RequestId {
 /// The error body, the same everywhere.
 #[derive(Serialize)]
 struct ErrorBody<'a> {
+    /// Only where no response has it: in an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     code: &'a str,
     message: &'a str,
     details: Vec<Detail<'a>>,
@@ -156,7 +161,7 @@ impl HttpError {
     #[must_use]
     pub fn response(self, request_id: &RequestId, allow: Option<&HeaderValue>) -> Response<Body> {
         let (status, code, message) = self.parts();
-        let mut response = error_response(status, code, &message, Vec::new(), request_id);
+        let mut response = success(status, Some(error_body(None, code, &message, Vec::new(), request_id)));
         if let Some(allow) = allow {
             response.headers_mut().insert(ALLOW, allow.clone());
         }
@@ -164,20 +169,45 @@ impl HttpError {
     }
 }
 
+/// Why a request has no answer.
+pub enum Failure {
+    /// In the words of every protocol.
+    Problem(Problem),
+    /// In those of HTTP.
+    Http(HttpError),
+    /// A change of plugins that was refused, with its own status.
+    Refused(Refusal),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl Failure {
+    /// The response.
+    #[must_use]
+    pub fn response(self, request_id: &RequestId) -> Response<Body> {
+        match self {
+            Self::Problem(problem) => self::problem(&problem, request_id),
+            Self::Http(error) => error.response(request_id, None),
+            Self::Refused(refusal) => {
+                let status = StatusCode::from_u16(refusal.status);
+                let mut response = self::problem(&admin::problem(refusal, request_id), request_id);
+                // Finer than the kind of a problem is, such as 413.
+                *response.status_mut() = status.unwrap_or(response.status());
+                response
+            }
+        }
+    }
+}
+
 /// The response to a problem. What is internal is not told.
 #[must_use]
 pub fn problem(problem: &Problem, request_id: &RequestId) -> Response<Body> {
     let status = StatusCode::from_u16(problem.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let message = match problem.kind {
-        Kind::Internal => "an internal error occurred; the request id is in the log",
-        _ => &problem.message,
-    };
-    let details = problem
-        .details
-        .iter()
-        .map(|detail| Detail { field: &detail.field, message: &detail.message, code: &detail.code })
-        .collect();
-    let mut response = error_response(status, problem.code(), message, details, request_id);
+    let mut response = success(status, Some(body(problem, None, request_id)));
     let headers = response.headers_mut();
     if let Some(ms) = problem.retry_after_ms {
         // Whole seconds, rounded up: coming back early would be refused again.
@@ -189,15 +219,32 @@ pub fn problem(problem: &Problem, request_id: &RequestId) -> Response<Body> {
     response
 }
 
-fn error_response(
-    status: StatusCode,
+/// The error body of a problem where it is told in the midst of a response: with its status.
+#[must_use]
+pub fn told(problem: &Problem, status: u16, request_id: &RequestId) -> String {
+    // JSON is UTF-8.
+    String::from_utf8(body(problem, Some(status), request_id)).unwrap_or_default()
+}
+
+fn body(problem: &Problem, status: Option<u16>, request_id: &RequestId) -> Vec<u8> {
+    let message = match problem.kind {
+        Kind::Internal => "an internal error occurred; the request id is in the log",
+        _ => &problem.message,
+    };
+    let details = problem.details.iter();
+    let details = details.map(|FieldError { field, message, code }| Detail { field, message, code }).collect();
+    error_body(status, problem.code(), message, details, request_id)
+}
+
+fn error_body(
+    status: Option<u16>,
     code: &str,
     message: &str,
     details: Vec<Detail<'_>>,
     request_id: &RequestId,
-) -> Response<Body> {
-    let body = ErrorBody { code, message, details, request_id: request_id.as_str(), timestamp: Timestamp::now() };
+) -> Vec<u8> {
+    let request_id = request_id.as_str();
+    let body = ErrorBody { status, code, message, details, request_id, timestamp: Timestamp::now() };
     // Serialising these fields into memory cannot fail.
-    let json = serde_json::to_vec(&body).unwrap_or_default();
-    success(status, Some(json))
+    serde_json::to_vec(&body).unwrap_or_default()
 }

@@ -2,78 +2,133 @@
 
 use std::sync::Arc;
 
+use http::{Method as Verb, StatusCode};
 use wasmtime::component::Val;
 
+use super::admin::{Admin, service};
 use super::health::{Health, Phase};
-use crate::contract::{ContractError, Interface, proto};
-use crate::problem::{Kind, Problem};
-use crate::runtime::method::{Access, Callee, HostFunction, Method, Service};
+use crate::contract::types::{Field, Fields, Type};
+use crate::contract::{Binding, ContractError, FunctionPlan, Interface, Streams, proto};
+use crate::principal::Role;
+use crate::runtime::catalog::{HostServices, Route};
+use crate::runtime::method::{Access, Callee, HostFunction, Method, Service, Streamed};
 use crate::telemetry::metrics::Metrics;
 
+/// What the signature of every published function shares.
+const TYPES: (&str, &str) = ("types.wit", include_str!("../../../wit/types/types.wit"));
+
 /// The description of `arcana.health.v1.HealthService`.
-pub const HEALTH: &str = include_str!("../../../wit/health/health.wit");
+const HEALTH: (&str, &str) = ("health.wit", include_str!("../../../wit/health/health.wit"));
+
+/// The description of `arcana.plugin.v1.PluginService`.
+const PLUGINS: (&str, &str) = ("plugin-admin.wit", include_str!("../../../wit/plugin-admin/plugin-admin.wit"));
 
 /// The interfaces of the host's own services.
 ///
 /// # Errors
 /// The WIT in the binary cannot be read, which is a fault of this program.
 pub fn interfaces() -> Result<Vec<Interface>, ContractError> {
-    Interface::parse(&[("health.wit", HEALTH)])
+    let mut interfaces = Interface::parse(&[HEALTH])?;
+    interfaces.extend(Interface::parse(&[TYPES, PLUGINS])?);
+    Ok(interfaces)
 }
 
-/// The host's own services.
+/// The host's own services with their routes. Those of the plugin service need `admin_role`.
 ///
 /// # Errors
 /// See [`interfaces`].
-pub fn services(health: &Arc<Health>, metrics: &Metrics) -> Result<Arc<[Service]>, ContractError> {
-    interfaces()?
-        .into_iter()
-        .map(|interface| {
-            let package = interface.package.clone().ok_or_else(|| ContractError::Function {
-                interface: interface.full_name.clone(),
-                function: String::new(),
-                reason: "its interface has no package to be named after".into(),
-            })?;
-            let proto = proto::service_name(&package, &interface.name);
-            let mut methods = Vec::with_capacity(interface.functions.len());
-            for (function, _) in &interface.functions {
-                let name = proto::method_name(function);
-                methods.push(Arc::new(Method {
-                    callee: Callee::Host(health_function(function, health.clone())),
-                    plan: Arc::new(interface.publish(function)?.clone()),
-                    access: Access { public: true, ..Access::default() },
-                    rates: Vec::new(),
-                    grpc_path: format!("/{proto}/{name}").into(),
-                    grpc: metrics.grpc(&proto, &name),
-                }));
+pub fn services(
+    health: &Arc<Health>,
+    admin: &Arc<Admin>,
+    admin_role: Role,
+    metrics: &Metrics,
+) -> Result<HostServices, ContractError> {
+    let mut host = HostServices::default();
+    for interface in interfaces()? {
+        let of_plugins = interface.name == "plugin-service";
+        let package = interface.package.clone().ok_or_else(|| unpublished(&interface, "", "has no package"))?;
+        let proto = proto::service_name(&package, &interface.name);
+        let mut methods = Vec::with_capacity(interface.functions.len());
+        for (function, _) in &interface.functions {
+            let name = proto::method_name(function);
+            let plan = Arc::new(interface.publish(function)?.clone());
+            let (callee, access) = match of_plugins {
+                true => {
+                    (service::callee(function, &plan, admin), Access { role: Some(admin_role), ..Access::default() })
+                }
+                false => (health_function(function, health.clone()), Access { public: true, ..Access::default() }),
+            };
+            let method = Arc::new(Method {
+                callee: callee.ok_or_else(|| unpublished(&interface, function, "is not in this program"))?,
+                plan,
+                access,
+                rates: Vec::new(),
+                grpc_path: format!("/{proto}/{name}").into(),
+                grpc: metrics.grpc(&proto, &name),
+            });
+            let routes = service::ROUTES.iter().filter(|(called, ..)| of_plugins && called == function);
+            for (_, verb, template) in routes {
+                host.routes.push(Arc::new(route(&method, verb, *template, metrics)?));
             }
-            Ok(Service {
-                full_name: interface.full_name,
-                name: interface.name,
-                package,
-                docs: interface.docs,
-                proto: proto.into(),
-                methods,
-            })
-        })
-        .collect()
+            methods.push(method);
+        }
+        host.services.push(Service {
+            full_name: interface.full_name,
+            name: interface.name,
+            package,
+            docs: interface.docs,
+            proto: proto.into(),
+            methods,
+        });
+    }
+    Ok(host)
 }
 
-fn health_function(name: &str, health: Arc<Health>) -> HostFunction {
-    let answer: fn(&Health) -> Option<Val> = match name {
-        "check" => |health| Some(check(health)),
-        "live" => |_| Some(probe(true)),
-        "ready" => |health| Some(probe(health.phase() == Phase::Serving)),
-        "startup" => |health| Some(probe(health.phase() >= Phase::Serving)),
-        _ => |_| None,
+fn unpublished(interface: &Interface, function: &str, reason: &str) -> ContractError {
+    let (interface, function) = (interface.full_name.clone(), function.to_owned());
+    ContractError::Function { interface, function, reason: format!("it {reason}") }
+}
+
+fn route(method: &Arc<Method>, verb: &Verb, template: &'static str, metrics: &Metrics) -> Result<Route, ContractError> {
+    let names: Vec<&str> = template
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')))
+        .collect();
+    let plan = &method.plan;
+    let (binding, status) = match method.callee {
+        // The body of an upload is the file; its options are in the query.
+        Callee::Streamed(Streamed::Install) => (Binding::new(&upload(plan), &names, false)?, StatusCode::CREATED),
+        _ => {
+            let has_body = *verb == Verb::POST || *verb == Verb::PUT;
+            let status = if plan.result.ok.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
+            (Binding::new(plan, &names, has_body)?, status)
+        }
     };
-    Box::new(move |_, _| {
-        let value = answer(&health);
-        Box::pin(std::future::ready(match value {
-            Some(value) => Ok(Some(value)),
-            None => Err(Problem::new(Kind::Internal, "the host has no such function")),
-        }))
-    })
+    let metrics = metrics.route(verb.as_str(), template);
+    Ok(Route { method: method.clone(), binding, status, template: template.into(), verb: verb.clone(), metrics })
+}
+
+/// An upload as REST has it: the first of its messages is the only parameter.
+fn upload(plan: &FunctionPlan) -> FunctionPlan {
+    let first = match plan.request_message() {
+        Some(Type::Variant(parts)) => parts.cases.first(),
+        _ => None,
+    };
+    let options = first.and_then(|case| Some(Field::new(&case.name, case.ty.clone()?, case.docs.clone())));
+    let params = Arc::new(options.into_iter().collect::<Fields>());
+    FunctionPlan { params, streams: Streams { request: false, ..plan.streams }, ..plan.clone() }
+}
+
+fn health_function(name: &str, health: Arc<Health>) -> Option<Callee> {
+    let answer: fn(&Health) -> Val = match name {
+        "check" => check,
+        "live" => |_| probe(true),
+        "ready" => |health| probe(health.phase() == Phase::Serving),
+        "startup" => |health| probe(health.phase() >= Phase::Serving),
+        _ => return None,
+    };
+    let function: HostFunction = Box::new(move |_, _| Box::pin(std::future::ready(Ok(Some(answer(&health))))));
+    Some(Callee::Host(function))
 }
 
 fn check(health: &Health) -> Val {

@@ -1,6 +1,7 @@
 //! The listeners, the REST and the gRPC front end, and the host's own services.
 
 pub mod access;
+pub mod admin;
 pub mod answer;
 pub mod docs;
 pub mod grpc;

@@ -14,14 +14,16 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use super::access::{Gate, trace_context};
-use super::answer::{self, Body, HttpError, REQUEST_ID};
+use super::admin::Admin;
+use super::answer::{self, Body, Failure, HttpError, REQUEST_ID};
 use super::layers::Peer;
 use crate::capabilities::Call;
 use crate::config::{self, Config};
 use crate::contract::json;
-use crate::problem::{Kind, Problem};
+use crate::problem::Kind;
 use crate::request_id::RequestId;
 use crate::runtime::catalog::{LiveCatalog, Route};
+use crate::runtime::method::Callee;
 use crate::telemetry::metrics::Metrics;
 
 /// The REST front end.
@@ -29,18 +31,21 @@ pub struct Rest {
     catalog: Arc<LiveCatalog>,
     gate: Arc<Gate>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     host_routes: axum::Router,
     settings: config::Rest,
     access_log: bool,
 }
 
 impl Rest {
-    /// A front end over the catalog; `host_routes` are the host's own, which no plugin can take.
+    /// A front end over the catalog; `admin` serves the functions of the host with streams, `host_routes` are the host's own
+    /// beside the catalog, which no plugin can take.
     #[must_use]
     pub fn new(
         catalog: Arc<LiveCatalog>,
         gate: Arc<Gate>,
         metrics: Arc<Metrics>,
+        admin: Arc<Admin>,
         host_routes: axum::Router,
         config: &Config,
     ) -> Self {
@@ -48,6 +53,7 @@ impl Rest {
             catalog,
             gate,
             metrics,
+            admin,
             host_routes,
             settings: config.server.rest.clone(),
             access_log: config.observability.log.access,
@@ -115,6 +121,9 @@ impl Rest {
     ) -> Result<Response<Body>, Failure> {
         let method = &route.method;
         let admitted = self.gate.enter(method, &parts.headers, peer)?;
+        if let Callee::Streamed(function) = method.callee {
+            return self.admin.rest((function, route), path, parts, body, (admitted, &request_id)).await;
+        }
         let body = self.read_body(&parts.headers, body).await?;
         let params = route.binding.decode(path, parts.uri.query(), &body)?;
         self.gate.pass(method, &admitted, &params)?;
@@ -185,27 +194,6 @@ impl Rest {
         };
         self.metrics.record_unrouted(response.status(), start.elapsed());
         response
-    }
-}
-
-/// Why a published function gave no value.
-enum Failure {
-    Problem(Problem),
-    Http(HttpError),
-}
-
-impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-impl Failure {
-    fn response(self, request_id: &RequestId) -> Response<Body> {
-        match self {
-            Self::Problem(problem) => answer::problem(&problem, request_id),
-            Self::Http(error) => error.response(request_id, None),
-        }
     }
 }
 

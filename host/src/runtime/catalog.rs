@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use http::{HeaderValue, Method as Verb};
 use tokio::sync::watch;
 
-use super::method::{Method, Service};
+use super::method::{Callee, Method, Service};
 use super::plugin::PluginRuntime;
 use crate::contract::Binding;
 use crate::contract::proto::Files;
@@ -53,6 +53,15 @@ pub struct ActivePlugin {
     pub on_disable: Option<usize>,
 }
 
+/// What the host itself publishes, beside plugins and before them.
+#[derive(Default)]
+pub struct HostServices {
+    /// Its services.
+    pub services: Vec<Service>,
+    /// The routes of their functions.
+    pub routes: Vec<Arc<Route>>,
+}
+
 /// All routes of one path.
 pub struct PathRoutes {
     routes: Vec<Arc<Route>>,
@@ -84,7 +93,7 @@ pub struct Conflict {
 /// A snapshot of everything that is active.
 #[derive(Default)]
 pub struct Catalog {
-    host: Arc<[Service]>,
+    host: Arc<HostServices>,
     plugins: Vec<Arc<ActivePlugin>>,
     paths: matchit::Router<PathRoutes>,
     /// By the path of a gRPC request.
@@ -99,7 +108,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When two export one interface, want one route, or would be one gRPC service.
-    pub fn build(host: Arc<[Service]>, plugins: Vec<Arc<ActivePlugin>>) -> Result<Self, Conflict> {
+    pub fn build(host: Arc<HostServices>, plugins: Vec<Arc<ActivePlugin>>) -> Result<Self, Conflict> {
         let mut exported: HashMap<&str, &str> = HashMap::new();
         for plugin in &plugins {
             // The lifecycle is an extension point: everybody may fill it.
@@ -114,13 +123,13 @@ impl Catalog {
             }
         }
         let mut by_template: Vec<(Arc<str>, Vec<Arc<Route>>)> = Vec::new();
-        for route in plugins.iter().flat_map(|plugin| &plugin.routes) {
+        for route in host.routes.iter().chain(plugins.iter().flat_map(|plugin| &plugin.routes)) {
             match by_template.iter_mut().find(|(template, _)| *template == route.template) {
                 Some((_, routes)) => {
                     if let Some(first) = routes.iter().find(|known| known.verb == route.verb) {
                         return Err(Conflict {
                             wanted: format!("route {} {}", route.verb, route.template),
-                            first: first.method.provider().to_owned(),
+                            first: provider(first).to_owned(),
                             second: route.method.provider().to_owned(),
                         });
                     }
@@ -139,14 +148,20 @@ impl Catalog {
                 second,
             })?;
         }
-        let methods = methods(&host, &plugins)?;
-        let files = files(&host, &plugins)?;
+        let methods = methods(&host.services, &plugins)?;
+        let files = files(&host.services, &plugins)?;
         Ok(Self { host, plugins, paths, methods, files })
+    }
+
+    /// What the host itself publishes.
+    #[must_use]
+    pub fn host(&self) -> &HostServices {
+        &self.host
     }
 
     /// Every service, those of the host first.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.host.iter().chain(self.plugins.iter().flat_map(|plugin| &plugin.services))
+        self.host.services.iter().chain(self.plugins.iter().flat_map(|plugin| &plugin.services))
     }
 
     /// The method of this path of a gRPC request, such as `/arcana.auth.v1.AuthService/Login`.
@@ -254,6 +269,14 @@ fn files(host: &[Service], plugins: &[Arc<ActivePlugin>]) -> Result<Files, Confl
         files.merge(&own).map_err(|error| conflict(error.to_string(), &plugin.id))?;
     }
     Ok(files)
+}
+
+/// Who has a route, for messages.
+fn provider(route: &Route) -> &str {
+    match route.method.callee {
+        Callee::Plugin { .. } => route.method.provider(),
+        Callee::Host(_) | Callee::Streamed(_) => "the host",
+    }
 }
 
 fn allow_header(routes: &[Arc<Route>]) -> HeaderValue {

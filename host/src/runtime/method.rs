@@ -11,7 +11,7 @@ use super::rate::Rate;
 use crate::capabilities::Call;
 use crate::contract::{FunctionPlan, Locator, PackageName, proto};
 use crate::principal::Role;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::telemetry::metrics::GrpcMetrics;
 
 /// Who may call a method: any of these.
@@ -61,6 +61,17 @@ pub enum Callee {
     },
     /// The host.
     Host(HostFunction),
+    /// The host, with streams: each front end serves them in its own way.
+    Streamed(Streamed),
+}
+
+/// The functions of the host with streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streamed {
+    /// `plugin-service.install`
+    Install,
+    /// `plugin-service.tail-logs`
+    TailLogs,
 }
 
 /// A published function.
@@ -85,14 +96,15 @@ impl Method {
     pub fn provider(&self) -> &str {
         match &self.callee {
             Callee::Plugin { plugin, .. } => plugin.id(),
-            Callee::Host(_) => "arcana",
+            Callee::Host(_) | Callee::Streamed(_) => "arcana",
         }
     }
 
     /// Calls the function. Dropping the future stops it.
     ///
     /// # Errors
-    /// What the client is told where there is no answer; an error that the function answers is a value here.
+    /// What the client is told where there is no answer; an error that the function answers is a value here. A function with
+    /// streams is no call.
     pub async fn call(&self, params: Vec<Val>, call: Call) -> Result<Option<Val>, Problem> {
         match &self.callee {
             Callee::Plugin { plugin, place } => {
@@ -107,6 +119,8 @@ impl Method {
                     false => value,
                 })
             }
+            // The front ends look for these first.
+            Callee::Streamed(_) => Err(Problem::new(Kind::Internal, "a function with streams was called without them")),
         }
     }
 }

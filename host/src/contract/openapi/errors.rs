@@ -85,6 +85,11 @@ pub(super) fn add(mut responses: Object, statuses: impl Iterator<Item = u16>, us
     responses.with("default", response_reference(OTHER.0))
 }
 
+/// An answer with the common error body that one operation alone has.
+pub(super) fn own(description: String) -> Object {
+    response(description, request_id_header(), None)
+}
+
 fn response_reference(name: &str) -> Object {
     Object::new().with("$ref", format!("#/components/responses/{name}"))
 }

@@ -18,6 +18,7 @@ use http::{Method, StatusCode};
 use super::bind::Binding;
 use super::names::camel;
 use super::plan::{FunctionPlan, PackageName};
+use super::types::Type;
 use crate::principal::Role;
 use components::Components;
 pub use node::{Node, Object};
@@ -37,7 +38,7 @@ pub struct Api<'a> {
     pub description: String,
     /// The longest request body in bytes.
     pub max_body: u64,
-    /// The services of plugins, in the order they are to be shown in.
+    /// The services of the host and of plugins, in the order they are to be shown in.
     pub services: Vec<Service<'a>>,
     /// What the host serves besides, under one tag.
     pub host: Option<HostApi>,
@@ -52,8 +53,8 @@ pub struct Service<'a> {
     pub package: &'a PackageName,
     /// The doc comment of the interface.
     pub docs: Option<&'a str>,
-    /// The plugin that provides it, such as `arcana/auth`.
-    pub plugin: &'a str,
+    /// The plugin that provides it, such as `arcana/auth`; none for the host itself.
+    pub plugin: Option<&'a str>,
     /// Its functions, once for each route.
     pub operations: Vec<Operation<'a>>,
 }
@@ -75,6 +76,34 @@ pub struct Operation<'a> {
     pub limits: Vec<Limit<'a>>,
     /// The status of a success.
     pub status: StatusCode,
+    /// What is no JSON of it, where the function has streams.
+    pub streamed: Option<Streamed<'a>>,
+}
+
+/// What REST makes of a function with streams: a body as it is, and server-sent events.
+#[derive(Debug)]
+pub struct Streamed<'a> {
+    /// The body, where there is one.
+    pub body: Option<RawBody>,
+    /// The answers in one piece: status and description.
+    pub answers: Vec<(StatusCode, &'static str)>,
+    /// The type of these.
+    pub answer: Option<&'a Type>,
+    /// What the events mean, in CommonMark. They come with 200.
+    pub events: &'static str,
+    /// The events by name with the type of their data, where that has a name.
+    pub data: Vec<(&'static str, &'a Type)>,
+}
+
+/// A request body that is taken as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct RawBody {
+    /// What it is.
+    pub docs: &'static str,
+    /// The media types that it may come as.
+    pub media_types: &'static [&'static str],
+    /// The most bytes.
+    pub max: u64,
 }
 
 /// One way to be admitted.
@@ -148,7 +177,8 @@ pub fn document(api: &Api<'_>) -> Object {
     for service in &api.services {
         let names = Names::of(service, api);
         let tag = Object::new().with("name", names.tag.clone());
-        let tag = schema::described(tag, service.docs).with("x-arcana-plugin", service.plugin.to_owned());
+        let plugin = service.plugin.map(str::to_owned);
+        let tag = schema::described(tag, service.docs).with_some("x-arcana-plugin", plugin);
         tags.push(Node::from(tag));
         let mut ids = HashMap::new();
         for operation in &service.operations {

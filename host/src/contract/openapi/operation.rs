@@ -10,9 +10,9 @@ use super::components::Side;
 use super::errors;
 use super::example;
 use super::node::{Node, Object};
-use super::schema::{Schemas, described};
+use super::schema::{Schemas, described, typed};
 use super::text;
-use super::{Access, BEARER, HostRoute, Names, Operation};
+use super::{Access, BEARER, HostRoute, Names, Operation, Streamed};
 
 /// Every type that the operation's schemas refer to.
 pub(super) fn types<'a>(operation: &Operation<'a>, mut add: impl FnMut(&'a Type, Side)) {
@@ -26,7 +26,9 @@ pub(super) fn types<'a>(operation: &Operation<'a>, mut add: impl FnMut(&'a Type,
             Presence::Required | Presence::Optional => add(&field.ty, Side::Request),
         }),
     }
-    if let (Some(ok), true) = (&operation.plan.result.ok, has_body(operation.status)) {
+    if let Some(streamed) = &operation.streamed {
+        streamed.answer.into_iter().chain(streamed.data.iter().map(|(_, ty)| *ty)).for_each(|ty| add(ty, Side::Answer));
+    } else if let (Some(ok), true) = (&operation.plan.result.ok, has_body(operation.status)) {
         add(ok, Side::Answer);
     }
 }
@@ -108,6 +110,11 @@ fn parameters(operation: &Operation<'_>, schemas: &Schemas<'_, '_>) -> Vec<Node>
 
 /// The request body object; an empty body is read as an empty object.
 fn body(operation: &Operation<'_>, schemas: &Schemas<'_, '_>) -> Option<Object> {
+    if let Some(raw) = operation.streamed.as_ref().and_then(|streamed| streamed.body) {
+        let media = || Object::new().with("schema", typed("string").with("format", "binary"));
+        let content: Object = raw.media_types.iter().map(|media_type| (*media_type, media())).collect();
+        return Some(Object::new().with("description", raw.docs).with("required", true).with("content", content));
+    }
     let fields = operation.binding.body_fields();
     if fields.is_empty() {
         return None;
@@ -123,14 +130,15 @@ fn body(operation: &Operation<'_>, schemas: &Schemas<'_, '_>) -> Option<Object> 
 
 fn responses(operation: &Operation<'_>, schemas: &Schemas<'_, '_>, used: &mut BTreeSet<u16>) -> Object {
     let binding = operation.binding;
-    let answer = operation.plan.result.ok.as_deref().filter(|_| has_body(operation.status));
-    let headers = errors::request_id_header();
-    let description = if answer.is_some() { "Success." } else { "Success, without a body." };
-    let mut success = Object::new().with("description", description).with("headers", headers);
-    if let Some(ty) = answer {
-        let media =
-            Object::new().with("schema", schemas.of(ty, Side::Answer)).with("example", example::of(ty, "value"));
-        success.push("content", Object::new().with("application/json", media));
+    let raw = operation.streamed.as_ref().and_then(|streamed| streamed.body);
+    let mut responses = match &operation.streamed {
+        Some(streamed) => streams(streamed, schemas),
+        None => Object::new().with(operation.status.as_str().to_owned(), success(operation, schemas)),
+    };
+    if let Some(raw) = raw {
+        let (too_large, other) = (format!("The body is larger than {} bytes. `TOO_LARGE`", raw.max), raw.media_types);
+        responses.push("413", errors::own(too_large));
+        responses.push("415", errors::own(format!("The body is neither of {}.", other.join(", "))));
     }
     let reads_body = binding.reads_body();
     let has_input = reads_body || binding.path_fields().next().is_some() || !binding.query_fields().is_empty();
@@ -143,7 +151,7 @@ fn responses(operation: &Operation<'_>, schemas: &Schemas<'_, '_>, used: &mut BT
         (401, !public || fallible),
         (403, restricted || fallible),
         (404, fallible),
-        (408, reads_body),
+        (408, reads_body || raw.is_some()),
         (409, fallible),
         (413, reads_body),
         (415, reads_body),
@@ -154,7 +162,45 @@ fn responses(operation: &Operation<'_>, schemas: &Schemas<'_, '_>, used: &mut BT
         (504, true),
     ];
     let possible = possible.into_iter().filter(|(_, possible)| *possible).map(|(status, _)| status);
-    errors::add(Object::new().with(operation.status.as_str().to_owned(), success), possible, used)
+    errors::add(responses, possible, used)
+}
+
+fn success(operation: &Operation<'_>, schemas: &Schemas<'_, '_>) -> Object {
+    let answer = operation.plan.result.ok.as_deref().filter(|_| has_body(operation.status));
+    let headers = errors::request_id_header();
+    let description = if answer.is_some() { "Success." } else { "Success, without a body." };
+    let success = Object::new().with("description", description).with("headers", headers);
+    match answer {
+        Some(ty) => success.with("content", Object::new().with("application/json", answered(ty, schemas))),
+        None => success,
+    }
+}
+
+fn answered(ty: &Type, schemas: &Schemas<'_, '_>) -> Object {
+    Object::new().with("schema", schemas.of(ty, Side::Answer)).with("example", example::of(ty, "value"))
+}
+
+/// The successes of a function with streams: in one piece, and as events.
+fn streams(streamed: &Streamed<'_>, schemas: &Schemas<'_, '_>) -> Object {
+    let data: Object = streamed.data.iter().map(|(name, ty)| (*name, schemas.of(ty, Side::Answer))).collect();
+    let events = Object::new()
+        .with("schema", typed("string").with("description", streamed.events))
+        .with("x-arcana-events", data);
+    let mut responses = Object::new();
+    let only_events = [(StatusCode::OK, "Events.")];
+    let answers = if streamed.answers.is_empty() { &only_events[..] } else { streamed.answers.as_slice() };
+    for (status, description) in answers {
+        let mut content = Object::new();
+        if let Some(ty) = streamed.answer {
+            content.push("application/json", answered(ty, schemas));
+        }
+        if *status == StatusCode::OK {
+            content.push("text/event-stream", events.clone());
+        }
+        let response = Object::new().with("description", *description).with("headers", errors::request_id_header());
+        responses.push(status.as_str().to_owned(), response.with("content", content));
+    }
+    responses
 }
 
 /// The operation object of a route of the host's own.

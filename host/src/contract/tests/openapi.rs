@@ -31,7 +31,7 @@ fn of(contracts: &[(&Contract, &[On])], mut change: impl FnMut(&str, &mut Operat
             let plan = interface.publish(function).expect("publishable");
             let status = if plan.result.ok.is_some() { StatusCode::OK } else { StatusCode::NO_CONTENT };
             let (access, limits) = (vec![Access::Public], Vec::new());
-            let mut operation = Operation { verb, template, plan, binding, access, limits, status };
+            let mut operation = Operation { verb, template, plan, binding, access, limits, status, streamed: None };
             change(function, &mut operation);
             operation
         });
@@ -39,7 +39,7 @@ fn of(contracts: &[(&Contract, &[On])], mut change: impl FnMut(&str, &mut Operat
             name: &interface.name,
             package: interface.package.as_ref().expect("a package"),
             docs: interface.docs.as_deref(),
-            plugin: "t/t",
+            plugin: Some("t/t"),
             operations: operations.collect(),
         }
     });
@@ -466,10 +466,19 @@ fn a_whole_document() {
     let (_, verb, template) = &route;
     let plan = interface.publish("put").expect("publishable");
     let access = vec![Access::Own("id")];
-    let operation =
-        Operation { verb, template, plan, binding: &binding, access, limits: vec![], status: StatusCode::OK };
+    let operation = Operation {
+        verb,
+        template,
+        plan,
+        binding: &binding,
+        access,
+        limits: vec![],
+        status: StatusCode::OK,
+        streamed: None,
+    };
     let package = interface.package.as_ref().expect("a package");
-    let service = Service { name: "api", package, docs: Some("People."), plugin: "t/t", operations: vec![operation] };
+    let service =
+        Service { name: "api", package, docs: Some("People."), plugin: Some("t/t"), operations: vec![operation] };
     let (title, version, description) = ("People".into(), "1.2.3".into(), "Who is there.".into());
     let api = Api { title, version, description, max_body: 1 << 20, services: vec![service], host: None };
     insta::assert_snapshot!(serde_json::to_string_pretty(&document(&api)).expect("it is JSON"));

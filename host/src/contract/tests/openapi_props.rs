@@ -35,9 +35,18 @@ fn schemas(plan: &FunctionPlan) -> (Value, Value) {
     let binding = Binding::new(plan, &[], true).expect("binds");
     let package = PackageName { namespace: "t".into(), name: "t".into(), version: None };
     let (verb, template, access) = (&Method::POST, "/f", vec![Access::Public]);
-    let operation =
-        Operation { verb, template, plan, binding: &binding, access, limits: vec![], status: StatusCode::OK };
-    let service = Service { name: "api", package: &package, docs: None, plugin: "t/t", operations: vec![operation] };
+    let operation = Operation {
+        verb,
+        template,
+        plan,
+        binding: &binding,
+        access,
+        limits: vec![],
+        status: StatusCode::OK,
+        streamed: None,
+    };
+    let service =
+        Service { name: "api", package: &package, docs: None, plugin: Some("t/t"), operations: vec![operation] };
     let document = serde_json::to_value(document(&Api { services: vec![service], ..Api::default() })).expect("JSON");
     let operation = &document["paths"]["/f"]["post"];
     let content = |place: &Value| {

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::{Settings, host};
+use crate::contract::FunctionPlan;
 use crate::contract::openapi::{self, Api, Operation};
-use crate::runtime::catalog::{ActivePlugin, Catalog, Route};
-use crate::runtime::method::{Method, RateKey, Service};
+use crate::contract::types::Type;
+use crate::ingress::admin::MEDIA_TYPES;
+use crate::runtime::catalog::{ActivePlugin, Catalog, HostServices, Route};
+use crate::runtime::method::{Callee, Method, RateKey, Service, Streamed};
 
 const ALL: &str = "Everything that this host serves over HTTP: the published functions of its plugins, and its own routes. \
 The same functions are served over gRPC; `x-arcana-grpc` names them.\n\n\
@@ -20,7 +25,9 @@ pub(super) fn all<'c>(catalog: &'c Catalog, settings: &Settings) -> Api<'c> {
         version: env!("CARGO_PKG_VERSION").into(),
         description: ALL.into(),
         max_body: settings.max_body,
-        services: catalog.plugins().iter().flat_map(|plugin| services(plugin, settings)).collect(),
+        services: of_host(catalog.host(), settings)
+            .chain(catalog.plugins().iter().flat_map(|plugin| services(plugin, settings)))
+            .collect(),
         host: Some(host::routes(settings.metrics)),
     }
 }
@@ -38,21 +45,32 @@ pub(super) fn plugin<'c>(plugin: &'c ActivePlugin, settings: &Settings) -> Api<'
 }
 
 fn services<'c>(plugin: &'c ActivePlugin, settings: &Settings) -> impl Iterator<Item = openapi::Service<'c>> {
-    plugin.services.iter().map(|service| described(plugin, service, settings)).filter(|s| !s.operations.is_empty())
+    described(Some(&plugin.id), &plugin.services, &plugin.routes, settings)
 }
 
-fn described<'c>(plugin: &'c ActivePlugin, service: &'c Service, settings: &Settings) -> openapi::Service<'c> {
-    let routes = |method: &'c Arc<Method>| {
-        let routes = plugin.routes.iter().filter(move |route| Arc::ptr_eq(&route.method, method));
+/// Those of the host that have routes in the catalog.
+fn of_host<'c>(host: &'c HostServices, settings: &Settings) -> impl Iterator<Item = openapi::Service<'c>> {
+    described(None, &host.services, &host.routes, settings)
+}
+
+fn described<'c>(
+    plugin: Option<&'c str>,
+    services: &'c [Service],
+    routes: &'c [Arc<Route>],
+    settings: &Settings,
+) -> impl Iterator<Item = openapi::Service<'c>> {
+    let operations = move |method: &'c Arc<Method>| {
+        let routes = routes.iter().filter(move |route| Arc::ptr_eq(&route.method, method));
         routes.map(|route| operation(route, settings))
     };
-    openapi::Service {
+    let service = move |service: &'c Service| openapi::Service {
         name: &service.name,
         package: &service.package,
         docs: service.docs.as_deref(),
-        plugin: &plugin.id,
-        operations: service.methods.iter().flat_map(routes).collect(),
-    }
+        plugin,
+        operations: service.methods.iter().flat_map(operations).collect(),
+    };
+    services.iter().map(service).filter(|service| !service.operations.is_empty())
 }
 
 fn operation<'c>(route: &'c Route, settings: &Settings) -> Operation<'c> {
@@ -79,5 +97,44 @@ fn operation<'c>(route: &'c Route, settings: &Settings) -> Operation<'c> {
         access: ways,
         limits: if settings.rate_limits { rates.iter().map(limit).collect() } else { Vec::new() },
         status: route.status,
+        streamed: match route.method.callee {
+            Callee::Streamed(function) => Some(streamed(function, plan, settings)),
+            Callee::Plugin { .. } | Callee::Host(_) => None,
+        },
+    }
+}
+
+/// What REST makes of a function of the host with streams: see [`crate::ingress::admin`].
+fn streamed<'c>(function: Streamed, plan: &'c FunctionPlan, settings: &Settings) -> openapi::Streamed<'c> {
+    match function {
+        Streamed::Install => {
+            let case = |name: &str| match plan.response_message() {
+                Some(Type::Variant(event)) => event.cases.iter().find(|case| case.name == name)?.ty.as_deref(),
+                _ => None,
+            };
+            openapi::Streamed {
+                body: Some(openapi::RawBody {
+                    docs: "The signed file.",
+                    media_types: &MEDIA_TYPES,
+                    max: settings.max_file,
+                }),
+                answers: vec![
+                    (StatusCode::OK, "Nothing was changed: a dry run, or a file that is there already. Or events."),
+                    (StatusCode::CREATED, "It is installed."),
+                    (StatusCode::ACCEPTED, "It is kept, and waits for an approval."),
+                ],
+                answer: case("installed"),
+                events: "For who accepts events: `stage` with `{\"stage\": …}` for each that begins, at last `installed`, or \
+                         `refused` with the error body and its `status`.",
+                data: case("installed").map(|ty| ("installed", ty)).into_iter().collect(),
+            }
+        }
+        Streamed::TailLogs => openapi::Streamed {
+            body: None,
+            answers: Vec::new(),
+            answer: None,
+            events: "`line` for each line. Comments come while there is nothing to tell.",
+            data: plan.response_message().map(|ty| ("line", ty)).into_iter().collect(),
+        },
     }
 }

@@ -33,6 +33,7 @@ pub struct Docs {
 /// The settings that the documents tell of.
 struct Settings {
     max_body: u64,
+    max_file: u64,
     rate_limits: bool,
     metrics: bool,
 }
@@ -58,6 +59,7 @@ impl Docs {
     pub fn new(catalog: Arc<LiveCatalog>, config: &Config) -> Self {
         let settings = Settings {
             max_body: config.server.rest.max_body.as_u64(),
+            max_file: config.plugins.max_file_bytes.as_u64(),
             rate_limits: config.limits.rate_limits,
             metrics: config.observability.metrics.enabled,
         };
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn documents_are_made_once_for_each_catalog_and_keep_none_alive() {
         let catalog = Arc::new(LiveCatalog::default());
-        let settings = Settings { max_body: 1, rate_limits: true, metrics: true };
+        let settings = Settings { max_body: 1, max_file: 1, rate_limits: true, metrics: true };
         let docs = Docs { catalog: catalog.clone(), settings, made: Mutex::new(None) };
         let first = docs.documents();
         assert!(Arc::ptr_eq(&first, &docs.documents()));

@@ -6,6 +6,7 @@ mod health;
 mod patience;
 mod reflection;
 mod status;
+mod streamed;
 mod timeout;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,6 +29,7 @@ use self::patience::Patience;
 use self::reflection::Reflection;
 use self::timeout::grpc_timeout;
 use super::access::{Admitted, Gate, trace_context};
+use super::admin::Admin;
 use super::answer::{self, REQUEST_ID};
 use super::health::Health;
 use super::layers::Peer;
@@ -37,7 +39,7 @@ use crate::contract::proto;
 use crate::problem::{Kind, Problem};
 use crate::request_id::RequestId;
 use crate::runtime::catalog::LiveCatalog;
-use crate::runtime::method::Method;
+use crate::runtime::method::{Callee, Method};
 use crate::telemetry::metrics::{GrpcMetrics, Metrics};
 
 /// Smaller answers are sent as they are: compressing costs more than it saves.
@@ -50,6 +52,7 @@ pub struct Grpc {
     catalog: Arc<LiveCatalog>,
     gate: Arc<Gate>,
     metrics: Arc<Metrics>,
+    admin: Arc<Admin>,
     settings: config::Grpc,
     access_log: bool,
     health: StandardHealth,
@@ -59,12 +62,14 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// A front end over the catalog. Streams end when `stop` is cancelled.
+    /// A front end over the catalog; `admin` serves the functions of the host with streams. Those of the standard services
+    /// end when `stop` is cancelled.
     #[must_use]
     pub fn new(
         health: Arc<Health>,
         gate: Arc<Gate>,
         metrics: Arc<Metrics>,
+        admin: Arc<Admin>,
         config: &Config,
         stop: CancellationToken,
     ) -> Self {
@@ -76,6 +81,7 @@ impl Grpc {
             gate,
             unrouted: metrics.grpc("(host)", ""),
             metrics,
+            admin,
             settings,
             access_log: config.observability.log.access,
             health: StandardHealth::new(health, stop),
@@ -112,7 +118,12 @@ impl Grpc {
         let mut response = match (acceptable(&request), catalog.method(request.uri().path())) {
             (Err(response), _) => *response,
             (Ok(()), Some(method)) => {
-                let response = self.call(method, request, peer, &request_id, start).await;
+                let response = match method.callee {
+                    Callee::Streamed(function) => {
+                        self.streamed(function, method, request, peer, (&request_id, start)).await
+                    }
+                    _ => self.call(method, request, peer, &request_id, start).await,
+                };
                 method.grpc.record(code(response.headers()), start.elapsed());
                 response
             }
@@ -230,8 +241,17 @@ impl Grpc {
 
     /// The answer where the request's message could not be read.
     fn unread(&self, response: Response<Body>, request_id: &RequestId) -> Response<Body> {
-        let Some(read) = Status::from_header_map(response.headers()) else { return response };
-        let status = match read.code() {
+        match Status::from_header_map(response.headers()) {
+            // An encoding that tonic does not know; it names those that it does in a header, which is kept.
+            Some(read) if read.code() == Code::Unimplemented => response,
+            Some(read) => self.misread(read, request_id).into_http(),
+            None => response,
+        }
+    }
+
+    /// What tonic says of a message that could not be read, in the words of this host.
+    fn misread(&self, read: Status, request_id: &RequestId) -> Status {
+        match read.code() {
             // tonic says OUT_OF_RANGE; the specification of gRPC has RESOURCE_EXHAUSTED for it.
             Code::OutOfRange | Code::ResourceExhausted => {
                 self.metrics.limit_rejected("body");
@@ -243,13 +263,8 @@ impl Grpc {
                 self.metrics.limit_rejected("body_time");
                 status::of_protocol(Code::DeadlineExceeded, "TIMEOUT", read.message(), request_id)
             }
-            Code::Unimplemented => {
-                // An encoding that tonic does not know; it names those that it does in a header, which is kept.
-                return response;
-            }
             code => status::of_protocol(code, "BAD_REQUEST", read.message(), request_id),
-        };
-        status.into_http()
+        }
     }
 
     /// The standard services, health and reflection, and what is none.

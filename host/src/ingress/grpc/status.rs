@@ -6,6 +6,8 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use crate::ingress::admin;
+use crate::plugins::refusal::Refusal;
 use crate::problem::{FieldError, Kind, Problem};
 use crate::request_id::RequestId;
 
@@ -19,6 +21,17 @@ const MAX_MESSAGE: usize = 512;
 /// The status of a problem: `ErrorInfo` with the code, `BadRequest` with the fields, `RetryInfo`, and `RequestInfo` with
 /// the id of the request. What is internal is not told.
 pub(super) fn of_problem(problem: &Problem, request_id: &RequestId) -> Status {
+    with_code(problem, problem.kind.grpc(), request_id)
+}
+
+/// The status of a change of plugins that was refused. No kind of problem is for what is too large.
+pub(super) fn of_refusal(refusal: Refusal, request_id: &RequestId) -> Status {
+    let too_large = refusal.status == 413;
+    let problem = admin::problem(refusal, request_id);
+    with_code(&problem, if too_large { Code::ResourceExhausted } else { problem.kind.grpc() }, request_id)
+}
+
+fn with_code(problem: &Problem, code: Code, request_id: &RequestId) -> Status {
     let message = match problem.kind {
         Kind::Internal => "an internal error occurred; the request id is in the log",
         _ => &problem.message,
@@ -37,7 +50,7 @@ pub(super) fn of_problem(problem: &Problem, request_id: &RequestId) -> Status {
         details.set_retry_info(Some(Duration::from_millis(ms)));
     }
     details.set_request_info(request_id.as_str(), "");
-    Status::with_error_details(problem.kind.grpc(), cut(message), details)
+    Status::with_error_details(code, cut(message), details)
 }
 
 /// A status of the protocol itself, such as an unknown method.

@@ -35,8 +35,7 @@ use super::prepass::PrepassLimits;
 use super::refusal::Refusal;
 use super::registry::Registry;
 use crate::config;
-use crate::runtime::catalog::LiveCatalog;
-use crate::runtime::method::Service;
+use crate::runtime::catalog::{HostServices, LiveCatalog};
 
 /// The plugins of this host. Cheap to clone.
 #[derive(Clone)]
@@ -54,8 +53,8 @@ pub struct Parts {
     pub trust_file: Option<PathBuf>,
     /// What requests are served from.
     pub catalog: Arc<LiveCatalog>,
-    /// The host's own services.
-    pub host: Arc<[Service]>,
+    /// What the host itself publishes.
+    pub host: Arc<HostServices>,
     /// The folder that offers files.
     pub folder: PathBuf,
     /// Where installed files are kept at hand.
@@ -72,7 +71,7 @@ struct Inner {
     trust: ArcSwap<TrustPolicy>,
     trust_file: Option<PathBuf>,
     catalog: Arc<LiveCatalog>,
-    host: Arc<[Service]>,
+    host: Arc<HostServices>,
     folder: PathBuf,
     kept: PathBuf,
     development: bool,

@@ -15,6 +15,7 @@ use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::{CommitError, Deed, Desired, Snapshot, Writes};
 use crate::plugins::verify::Verified;
 use crate::runtime::catalog::{ActivePlugin, Catalog};
+use crate::telemetry::tail::Level;
 
 /// How long the end of the host waits for versions that are being drained.
 pub(super) const LAST_DRAIN: Duration = Duration::from_secs(5);
@@ -183,6 +184,7 @@ impl Inner {
         let old = self.running(id);
         let before = self.catalog.swap(catalog);
         self.loader.metrics.plugin_swapped(id);
+        self.tell(id, old.as_deref());
         let Some(plugin) = old else { return };
         // Nobody can come to the old version any more once nobody has the old catalog.
         let holders = Arc::downgrade(&before);
@@ -199,6 +201,18 @@ impl Inner {
             }
             end(&plugin).await;
         });
+    }
+
+    /// Tells whoever reads the log of the plugin what runs from now on.
+    fn tell(&self, id: &str, old: Option<&ActivePlugin>) {
+        let named = |plugin: &ActivePlugin| format!("version {} (seq {})", plugin.version, plugin.seq);
+        let says = match (old, self.running(id).as_deref()) {
+            (Some(old), Some(new)) => format!("{} takes the place of {}", named(new), named(old)),
+            (None, Some(new)) => format!("{} answers requests from now on", named(new)),
+            (Some(old), None) => format!("{} answers no more requests", named(old)),
+            (None, None) => return,
+        };
+        self.loader.tails.of(id).say(Level::Info, &says);
     }
 
     /// The files of versions that are no longer kept.

@@ -16,8 +16,15 @@ const MIN_MEMORY: u64 = 64 << 10;
 /// The most that 32-bit addresses reach.
 const MAX_MEMORY: u64 = 4 << 30;
 /// What the host serves itself, with everything below.
-const RESERVED: [&str; 6] =
-    ["/health", "/metrics", "/.well-known", "/api/docs", "/api/openapi.json", "/api/v1/plugins"];
+const RESERVED: [&str; 7] = [
+    "/health",
+    "/metrics",
+    "/.well-known",
+    "/api/docs",
+    "/api/openapi.json",
+    "/api/v1/plugins",
+    "/api/v1/plugin-changes",
+];
 
 /// Mistakes, each beginning with its key.
 #[derive(Default)]
