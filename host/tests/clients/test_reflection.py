@@ -23,6 +23,9 @@ PUBLIC_OF_HOST = {
     "grpc.reflection.v1alpha.ServerReflection",
 }
 SHIPPED = {"arcana.auth.v1.AuthService", "arcana.user.v1.UserService"}
+# What it serves to administrators, with streams and without.
+PLUGIN_METHODS = "List Get Enable Disable Rollback SetGrants Remove Changes Install TailLogs".split()
+ADMIN_OF_HOST = {"arcana.plugin.v1.PluginService"}
 
 
 class Version:
@@ -52,7 +55,7 @@ def every_message(message):
 def test_everything_that_is_served_is_listed_and_can_be_resolved(channel, version):
     known = database(channel, version)
     services = list(known.get_services())
-    assert services == sorted(set(services)) and set(services) == SHIPPED | PUBLIC_OF_HOST | {"test.echo.v1.Kitchen"}
+    assert services == sorted(set(services)) and set(services) == SHIPPED | PUBLIC_OF_HOST | ADMIN_OF_HOST | {"test.echo.v1.Kitchen"}
     pool = descriptor_pool.DescriptorPool(known)
     for name in services:
         service = pool.FindServiceByName(name)
@@ -154,10 +157,17 @@ def test_a_call_without_stubs(channel, admin):
 
 
 def dynamic(channel, method):
+    """The method of a stub; of streams it takes one message, and answers the first."""
     answer = message_factory.GetMessageClass(method.output_type)
     path = f"/{method.containing_service.full_name}/{method.name}"
     encode = lambda message: message.SerializeToString()
-    return channel.unary_unary(path, request_serializer=encode, response_deserializer=answer.FromString)
+    kind = {(False, False): channel.unary_unary, (False, True): channel.unary_stream, (True, True): channel.stream_stream}
+    stub = kind[method.client_streaming, method.server_streaming](
+        path, request_serializer=encode, response_deserializer=answer.FromString
+    )
+    if not method.server_streaming:
+        return stub
+    return lambda message, **how: next(stub(iter([message]) if method.client_streaming else message, **how))
 
 
 def camel(kebab):
@@ -173,7 +183,7 @@ def access_rules():
             interface, function = method["call"].split(".")
             allow = method["allow"]
             rules[camel(interface), camel(function)] = [allow] if isinstance(allow, str) else allow
-    return rules
+    return rules | {("PluginService", function): ["role:admin"] for function in PLUGIN_METHODS}
 
 
 def complete(message):

@@ -64,7 +64,7 @@ async fn every_mistake_of_a_client_has_the_one_error_body() {
         (Method::GET, "/nowhere", &json, "", 404, "NOT_FOUND"),
         (Method::GET, "/test/echo/hello", &json, "", 404, "NOT_FOUND"),
         (Method::GET, "/test/echo/hello/Ada/", &json, "", 404, "NOT_FOUND"),
-        (Method::GET, "/api/v1/plugins", &json, "", 404, "NOT_FOUND"),
+        (Method::GET, "/api/v1/plugins", &json, "", 401, "UNAUTHORIZED"),
         (Method::DELETE, "/test/echo/several/1", &json, "", 405, "METHOD_NOT_ALLOWED"),
         (Method::POST, "/health", &json, "", 405, "METHOD_NOT_ALLOWED"),
         (Method::POST, "/test/echo/scalars", &text, "{}", 415, "UNSUPPORTED_MEDIA_TYPE"),

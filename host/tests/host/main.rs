@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod openapi;
 mod operation;
+mod plugin_api;
 mod proto;
 mod remote_cli;
 mod sessions;

@@ -13,6 +13,20 @@ use crate::support::{Host, Setup, guest, guest_manifest};
 
 const VERBS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
+/// The routes of the host's plugin service.
+const PLUGIN_ROUTES: [(&str, &str); 10] = [
+    ("GET", "/api/v1/plugins"),
+    ("POST", "/api/v1/plugins"),
+    ("GET", "/api/v1/plugins/{namespace}/{name}"),
+    ("PUT", "/api/v1/plugins/{namespace}/{name}"),
+    ("DELETE", "/api/v1/plugins/{namespace}/{name}"),
+    ("POST", "/api/v1/plugins/{namespace}/{name}/enable"),
+    ("POST", "/api/v1/plugins/{namespace}/{name}/disable"),
+    ("POST", "/api/v1/plugins/{namespace}/{name}/rollback"),
+    ("GET", "/api/v1/plugins/{namespace}/{name}/logs"),
+    ("GET", "/api/v1/plugin-changes"),
+];
+
 /// The operations of a document by verb and path.
 fn operations(document: &Value) -> BTreeMap<(String, String), Value> {
     let paths = document["paths"].as_object().unwrap();
@@ -58,7 +72,10 @@ async fn the_document_has_every_published_route_with_its_rule() {
     let (status, document) = host.get("/api/openapi.json").await;
     assert_eq!((status, &document["openapi"]), (200, &json!("3.1.1")));
     let manifests = [shipped_manifest("auth"), shipped_manifest("users"), guest_manifest("echo")];
-    let expected = published(&manifests.each_ref().map(String::as_str));
+    let mut expected = published(&manifests.each_ref().map(String::as_str));
+    let of_plugins =
+        PLUGIN_ROUTES.map(|(verb, path)| ((verb.to_owned(), path.to_owned()), ["role:admin".to_owned()].into()));
+    expected.extend(of_plugins);
     let mut told = BTreeMap::new();
     let mut own = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -101,6 +118,23 @@ async fn the_document_has_every_published_route_with_its_rule() {
         json!(["string", "null"])
     );
     assert_eq!(document["components"]["schemas"]["User"]["required"].as_array().unwrap().len(), 11);
+
+    // What has streams is told as it is.
+    let upload = &document["paths"]["/api/v1/plugins"]["post"];
+    assert_eq!(upload["tags"], json!(["PluginService"]));
+    assert_eq!(upload["x-arcana-grpc"], "arcana.plugin.v1.PluginService/Install");
+    let content = upload["requestBody"]["content"].as_object().unwrap();
+    assert!(content.keys().eq(["application/octet-stream", "application/wasm"]), "{content:?}");
+    let flags: Vec<_> = upload["parameters"].as_array().unwrap().iter().map(|flag| &flag["name"]).collect();
+    assert_eq!(flags, ["dry_run", "allow_breaking", "allow_downgrade", "activate"]);
+    for status in ["200", "201", "202"] {
+        let answer = &upload["responses"][status]["content"]["application/json"]["schema"];
+        assert_eq!(answer["$ref"], "#/components/schemas/Installed", "{status}");
+    }
+    assert!(upload["responses"]["200"]["content"]["text/event-stream"].is_object());
+    assert!(upload["responses"]["413"]["description"].as_str().unwrap().contains("33554432 bytes"));
+    let logs = &document["paths"]["/api/v1/plugins/{namespace}/{name}/logs"]["get"]["responses"]["200"]["content"];
+    assert!(logs.as_object().unwrap().keys().eq(["text/event-stream"]), "{logs}");
 
     // One plugin alone.
     let (status, one) = host.get("/api/openapi.json?plugin=arcana/auth").await;
@@ -307,7 +341,7 @@ async fn a_browser_shows_the_page_and_has_nothing_to_complain_of() {
     let output = tokio::task::spawn_blocking(move || browser.output()).await.unwrap().unwrap();
     let (page, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // Every operation has its line, and the one of the address is open.
-    assert_eq!(page.matches("opblock-summary-path\"").count(), 15 + 8, "{log}");
+    assert_eq!(page.matches("opblock-summary-path\"").count(), 15 + 8 + PLUGIN_ROUTES.len(), "{log}");
     assert!(page.contains("The answer and its time are the same whether the account exists or not."), "{log}");
     assert!(page.contains("Who may call:") && page.contains("Try it out"), "{log}");
     let complaints: Vec<&str> = log

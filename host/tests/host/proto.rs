@@ -70,7 +70,9 @@ fn the_files_are_in_step() {
         differences.is_empty(),
         "proto/ is not what the WIT says: run `cargo xtask proto` and look at what clients will notice.\n{differences}"
     );
-    for (file, service) in [("auth", "AuthService"), ("user", "UserService"), ("health", "HealthService")] {
+    let services =
+        [("auth", "AuthService"), ("user", "UserService"), ("health", "HealthService"), ("plugin", "PluginService")];
+    for (file, service) in services {
         let text = &kept[Path::new(&format!("arcana/{file}/v1/{file}.proto"))];
         assert!(text.contains(&format!("\nservice {service} {{")), "{text}");
     }

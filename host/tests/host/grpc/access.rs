@@ -34,8 +34,11 @@ fn rules(client: &Client, manifests: &[String]) -> BTreeMap<String, Vec<String>>
     let mut rules = BTreeMap::new();
     for method in client.methods() {
         let call = format!("{}.{}", kebab(method.parent_service().name()), kebab(method.name()));
-        let host = method.full_name().starts_with("arcana.health.");
-        let rule = if host { vec!["public".into()] } else { allowed.remove(&call).unwrap_or_else(|| panic!("{call}")) };
+        let rule = match method.full_name() {
+            host if host.starts_with("arcana.health.") => vec!["public".into()],
+            host if host.starts_with("arcana.plugin.") => vec!["role:admin".into()],
+            _ => allowed.remove(&call).unwrap_or_else(|| panic!("{call}")),
+        };
         rules.insert(path(&method), rule);
     }
     assert!(allowed.is_empty(), "published by a manifest and not by gRPC: {allowed:?}");

@@ -1,5 +1,7 @@
 //! A gRPC client that knows nothing but what the host reflects: tonic's channel, prost-reflect's messages.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
@@ -8,7 +10,7 @@ use serde_json::Value;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -66,6 +68,8 @@ pub struct How<'a> {
     pub compression: Option<CompressionEncoding>,
     /// Sent as `x-request-id`.
     pub request_id: Option<&'a str>,
+    /// The time that a call with streams is given.
+    pub timeout: Option<Duration>,
 }
 
 impl<'a> How<'a> {
@@ -163,6 +167,21 @@ impl Client {
             request.metadata_mut().insert("x-request-id", id.parse().unwrap());
         }
         client.unary(request, path.parse().unwrap(), Raw).await
+    }
+
+    /// Calls a method with these messages, of which each is bytes; the answers are read one after the other.
+    pub async fn stream<S>(&self, path: &str, messages: S, how: &How<'_>) -> Result<Streaming<Vec<u8>>, Status>
+    where
+        S: tokio_stream::Stream<Item = Vec<u8>> + Send + 'static,
+    {
+        let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(64 << 20);
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let mut request = Request::new(messages);
+        authorize(request.metadata_mut(), how.token);
+        if let Some(timeout) = how.timeout {
+            request.set_timeout(timeout);
+        }
+        Ok(client.streaming(request, path.parse().unwrap(), Raw).await?.into_inner())
     }
 
     /// Calls a method with the message of this JSON and answers the JSON of its message.
