@@ -280,23 +280,30 @@ fn trust_policy(path: &Path, data: &Path, development: bool) -> anyhow::Result<T
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && development => {
-            let key_file = data.join("keys/development.pem");
-            let key = if key_file.exists() {
-                SecretKey::load(&key_file)?
-            } else {
-                // Under its name it is there whole or not at all, also when the host is killed here.
-                let (key, new) = (SecretKey::generate()?, key_file.with_extension("new"));
-                let _ = std::fs::remove_file(&new);
-                key.write_new(&new)?;
-                std::fs::rename(&new, &key_file)?;
-                key
-            };
+            let (key, key_file) = development_key(data)?;
             tracing::warn!(key = %key_file.display(), "there is no trust file; development mode trusts this key");
             arcana_signing::trust::development(&key.public_key())
         }
         Err(error) => bail!("plugins.trust: {} cannot be read: {error}", path.display()),
     };
     TrustPolicy::parse(&text).with_context(|| format!("plugins.trust: {}", path.display()))
+}
+
+/// The key that development mode trusts where there is no trust file, and its file in the data folder; made where it is missing.
+///
+/// # Errors
+/// It cannot be made or read, or the folder `keys` is not there.
+pub fn development_key(data: &Path) -> anyhow::Result<(SecretKey, PathBuf)> {
+    let file = data.join("keys/development.pem");
+    if file.exists() {
+        return Ok((SecretKey::load(&file)?, file));
+    }
+    // Under its name it is there whole or not at all, also when the host is killed here.
+    let (key, new) = (SecretKey::generate()?, file.with_extension("new"));
+    let _ = std::fs::remove_file(&new);
+    key.write_new(&new)?;
+    std::fs::rename(&new, &file)?;
+    Ok((key, file))
 }
 
 /// One host a data folder: two would each believe that they know every revocation.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod author;
 mod config;
 mod key;
 mod plugin;

@@ -111,6 +111,15 @@ impl Gate {
     }
 }
 
+/// The access rule for a caller that is known otherwise than by a token, on the values that the function will receive.
+///
+/// # Errors
+/// 401 where nobody is signed in, 403 where neither the role nor the input admits the caller.
+pub fn admits(access: &Access, principal: Option<&Arc<Principal>>, params: &[Val]) -> Result<(), Problem> {
+    let principal = admit(access, Ok(principal.cloned()))?;
+    admit_self(access, principal.as_deref(), params)
+}
+
 /// Applies the access rule as far as it does not depend on the input.
 ///
 /// A public method takes a caller with a bad token for nobody: a client whose token has run out must be able to sign in again.

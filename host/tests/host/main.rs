@@ -5,6 +5,7 @@
 mod accounts;
 mod architecture;
 mod auth;
+mod author;
 mod capabilities;
 mod chaos;
 mod cli;

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! `arcana plugin pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients and an
 //! administrator do with files. None of it needs a running host; what does is in `remote`.
+=======
+//! `arcana plugin new | build | test | pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients
+//! and an administrator do with files. None of it needs a running host.
+>>>>>>> 7abefb3 (Authors make, build and test plugins with the program alone)
 
 mod compat;
 mod inspect;
@@ -20,7 +25,11 @@ use arcana_signing::{Purpose, SecretKey, TrustPolicy};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+<<<<<<< HEAD
 use super::remote::{self, PluginVerb};
+=======
+use crate::cli::author::{build, new, test};
+>>>>>>> 7abefb3 (Authors make, build and test plugins with the program alone)
 use crate::contract::Contract;
 use crate::plugins::manifest::{self, Manifest};
 use crate::plugins::pack;
@@ -36,6 +45,16 @@ pub(super) struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Makes a new plugin: a Rust crate with one example of each thing.
+    New(new::NewArgs),
+    /// Builds the crate of a plugin, packs and signs it.
+    ///
+    /// The exit code is 1 where the crate has mistakes, and 2 where nothing could be tried.
+    Build(build::BuildArgs),
+    /// Calls functions of a plugin on a host in memory.
+    ///
+    /// The exit code is 0 where every call came to what it should, 1 where one did not, and 2 where none could be made.
+    Test(test::TestArgs),
     /// Puts a component and its manifest into one file, ready to be signed.
     Pack(PackArgs),
     /// Signs a packed file, or adds a signature to a signed one.
@@ -130,6 +149,9 @@ impl FromStr for Seq {
 /// When a file cannot be read or written, or what was asked cannot be done. `inspect` of a file that can be read succeeds.
 pub(super) fn run(args: PluginArgs) -> Result<ExitCode> {
     match args.verb {
+        Verb::New(args) => new::run(&args)?,
+        Verb::Build(args) => return Ok(build::run(&args)),
+        Verb::Test(args) => return Ok(test::run(&args)),
         Verb::Pack(args) => run_pack(&args)?,
         Verb::Sign(args) => run_sign(&args)?,
         Verb::Verify { file, trust } => run_verify(&file, &trust)?,
@@ -169,7 +191,7 @@ fn run_pack(args: &PackArgs) -> Result<()> {
 }
 
 /// What the host would refuse whoever signed it, told to the author while it is cheap to correct.
-fn check(packed: &[u8], manifest: &str) -> Result<()> {
+pub(super) fn check(packed: &[u8], manifest: &str) -> Result<()> {
     let manifest = Manifest::parse(manifest)?;
     let sections = pack::sections(envelope::contents(packed)?.body)?;
     let contract = Contract::decode(packed, sections.wit.iter().map(Vec::as_slice))?;
@@ -226,7 +248,7 @@ fn read_trust(path: &Path) -> Result<TrustPolicy> {
 }
 
 /// Writes a file so that it is there whole or not at all: a host may be watching the folder.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().permissions(permissions()).tempfile_in(folder)?;
