@@ -146,7 +146,7 @@ impl App {
             memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
             services: services.clone(),
             metrics: metrics.clone(),
-            tails,
+            tails: tails.clone(),
             config: config.clone(),
             home: options.home.clone(),
         };

@@ -11,6 +11,7 @@ use crate::dist::{ASSEMBLE_STEPS, assemble, find_toolchain};
 use crate::process::{cargo, failure};
 use crate::progress::{Step, Steps};
 use crate::python::{self, Python};
+use crate::wasm::component_cargo;
 use crate::workspace::{at_root, target_dir};
 
 /// What the result lines of all test programs add up to.
@@ -42,6 +43,15 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
 
     let mut tests = tests(&guests);
     tests.env("ARCANA_TEST_DIST", &dist).env("ARCANA_TEST_GUESTS", &guest_dir);
+    // The compiler that built the components builds the plugins of the tests too.
+    let compiler = component_cargo()?
+        .get_envs()
+        .find(|(name, _)| *name == "RUSTC")
+        .and_then(|(_, value)| value.map(PathBuf::from));
+    match compiler {
+        Some(compiler) => tests.env("ARCANA_TEST_RUSTC", compiler),
+        None => tests.env_remove("ARCANA_TEST_RUSTC"),
+    };
     match python {
         Python::Ready(python) => tests.env("ARCANA_TEST_PYTHON", python).env_remove("ARCANA_TEST_PYTHON_MISSING"),
         Python::Missing(why) => tests.env_remove("ARCANA_TEST_PYTHON").env("ARCANA_TEST_PYTHON_MISSING", why),

@@ -99,10 +99,6 @@ impl Config {
         build(&schema, layers.into_iter().flatten().collect(), errors)
     }
 
-<<<<<<< HEAD
-    /// What is in effect, one line `key = value  # source` for every key; texts of plugins' settings are hidden,
-    /// references to them are not.
-=======
     /// Reads these files, the weakest first, none of which needs to be there, over the built-in defaults and under these
     /// environment variables. No further file is chosen by the settings.
     ///
@@ -120,8 +116,8 @@ impl Config {
         build(&schema, leaves, errors)
     }
 
-    /// What is in effect, one line `key = value  # source` for every key; texts of plugins' settings are hidden.
->>>>>>> 7abefb3 (Authors make, build and test plugins with the program alone)
+    /// What is in effect, one line `key = value  # source` for every key; texts of plugins' settings are hidden,
+    /// references to them are not.
     #[must_use]
     pub fn show(&self) -> String {
         show::render(&self.effective)

@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-//! `arcana plugin pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients and an
-//! administrator do with files. None of it needs a running host; what does is in `remote`.
-=======
 //! `arcana plugin new | build | test | pack | sign | verify | inspect | compat | proto`: what authors of plugins and of clients
-//! and an administrator do with files. None of it needs a running host.
->>>>>>> 7abefb3 (Authors make, build and test plugins with the program alone)
+//! and an administrator do with files. None of it needs a running host; what does is in `remote`.
 
 mod compat;
 mod inspect;
@@ -25,11 +20,8 @@ use arcana_signing::{Purpose, SecretKey, TrustPolicy};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-<<<<<<< HEAD
+use super::author::{build, new, test};
 use super::remote::{self, PluginVerb};
-=======
-use crate::cli::author::{build, new, test};
->>>>>>> 7abefb3 (Authors make, build and test plugins with the program alone)
 use crate::contract::Contract;
 use crate::plugins::manifest::{self, Manifest};
 use crate::plugins::pack;

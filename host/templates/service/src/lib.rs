@@ -112,10 +112,10 @@ fn checked(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// The setting `max_notes` of `[plugins.settings."{{id}}"]`.
+/// The setting `max_notes` of `[plugins.settings."{{id}}"]`; its default is in the manifest.
 fn max_notes() -> Result<u64, SettingError> {
-    match config::get_or("max_notes", 100)? {
-        most @ 1..=10_000 => Ok(most),
+    match config::get("max_notes")? {
+        Some(most @ 1..=10_000) => Ok(most),
         _ => Err(SettingError::new("max_notes", "an integer from 1 to 10000")),
     }
 }

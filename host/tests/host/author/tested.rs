@@ -114,6 +114,14 @@ fn what_is_not_as_it_should_be_is_told() {
     let said = arcana(&crate_, &["plugin", "test", "notes.count", "--as", "ada"]);
     assert_eq!((said.code, said.out.as_str()), (Some(1), "notes.count as ada\nFORBIDDEN: you may not do this\n"));
     assert_eq!(ok(&crate_, &["plugin", "test", "notes.count", "--as", "ada:admin"]), "notes.count as ada:admin\n0\n");
-    edit(&crate_.join("dev.toml"), "max_notes = 3", "max_notes = \"many\"");
-    fails(&crate_, 2, &["plugin", "test", "notes.count"], &["ON_ENABLE_FAILED", "max_notes", "an integer"]);
+    let settings = crate_.join("dev.toml");
+    edit(&settings, "max_notes = 3", "max_notes = 0");
+    fails(
+        &crate_,
+        2,
+        &["plugin", "test", "notes.count"],
+        &["ON_ENABLE_FAILED", "max_notes", "an integer from 1 to 10000"],
+    );
+    edit(&settings, "max_notes = 0", "max_nots = 3");
+    fails(&crate_, 2, &["plugin", "test", "notes.count"], &["SETTING_UNKNOWN", "max_notes"]);
 }
