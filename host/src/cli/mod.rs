@@ -26,6 +26,8 @@ struct Cli {
 enum Verb {
     /// Serves the plugins.
     Serve(serve::ServeArgs),
+    /// Serves the plugins that are being written, and takes each save: builds, signs and swaps while it serves.
+    Dev(author::dev::DevArgs),
     /// Looks at the settings.
     Config(config::ConfigArgs),
     /// Makes and shows signing keys.
@@ -53,6 +55,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Dev(args) => return author::dev::run(&args),
         Verb::Config(args) => return config::run(&args),
         Verb::Key(args) => key::run(args),
         Verb::Plugin(args) => match plugin::run(args) {

@@ -110,7 +110,7 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
 }
 
 /// SIGTERM and SIGINT start the shutdown; a second one ends it at once.
-fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         for first in [true, false] {

@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 mod carried;
+pub(super) mod dev;
 mod home;
 pub(super) mod new;
 mod project;

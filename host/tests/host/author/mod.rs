@@ -1,6 +1,7 @@
 //! The author's loop: a new plugin, built, tested, served, and developed while it is served.
 
 mod built;
+mod dev;
 mod new;
 mod tested;
 
