@@ -16,6 +16,7 @@ mod messages;
 mod process;
 mod report;
 mod rounds;
+mod save;
 mod sizes;
 mod start;
 mod storm;
@@ -102,6 +103,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     make_home(&arguments.dist, &bare, &shipped)?;
     let starts = start::measure(&arcana, &bare)?;
 
+    eprintln!("saves …");
+    let saves = save::measure(&arcana, place.path(), &arguments.lock_file)?;
+
     let (home, fresh_home) = (folder("home"), folder("fresh"));
     let with_guest: Vec<PathBuf> = shipped.iter().chain([&arguments.warm]).cloned().collect();
     make_home(&arguments.dist, &home, &with_guest)?;
@@ -131,6 +135,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         sizes,
         storm,
         starts,
+        saves,
         loaded,
         after_storm: settled(&servers.host)?,
     };

@@ -21,6 +21,9 @@ const END: Duration = Duration::from_secs(15);
 /// How the kernel counts processor time in `/proc/<pid>/stat`: `USER_HZ`, which is 100 for every program on Linux.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Says which toolchain builds plugins.
+const TOOLCHAIN: &str = "ARCANA_WASM_TOOLCHAIN";
+
 /// A server that answers. Dropping it ends it.
 pub(crate) struct Server {
     child: Child,
@@ -47,10 +50,23 @@ impl Server {
     /// # Errors
     /// It does not start; with the end of its log.
     pub(crate) fn host(arcana: &Path, home: &Path) -> Result<Self> {
+        Self::arcana(arcana, "serve", home, &home.join("host.log"))
+    }
+
+    /// `arcana dev` in the folder of a plugin. It answers before the plugin is built.
+    ///
+    /// # Errors
+    /// It does not start; with the end of its log.
+    pub(crate) fn develop(arcana: &Path, folder: &Path, log: &Path) -> Result<Self> {
+        Self::arcana(arcana, "dev", folder, log)
+    }
+
+    fn arcana(arcana: &Path, verb: &str, folder: &Path, log: &Path) -> Result<Self> {
         let [port, grpc_port] = free_ports()?;
         let mut command = Command::new(arcana);
-        command.arg("serve").current_dir(home);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ARCANA_")) {
+        command.arg(verb).current_dir(folder);
+        let is_setting = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b"ARCANA_") && name != TOOLCHAIN;
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
             command.env_remove(name);
         }
         command.env("ARCANA_SERVER__REST__ADDRESS", Ipv4Addr::LOCALHOST.to_string());
@@ -58,7 +74,7 @@ impl Server {
         command.env("ARCANA_SERVER__GRPC__ADDRESS", Ipv4Addr::LOCALHOST.to_string());
         command.env("ARCANA_SERVER__GRPC__PORT", grpc_port.to_string());
         command.env("ARCANA_LIMITS__RATE_LIMITS", "false");
-        Self::start(command, port, grpc_port, "/health", &home.join("host.log"))
+        Self::start(command, port, grpc_port, "/health", log)
     }
 
     /// The bare servers that the host is compared with.

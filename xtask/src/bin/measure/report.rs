@@ -10,6 +10,7 @@ use crate::figures::float;
 use crate::machine::Facts;
 use crate::process::Memory;
 use crate::rounds::{GRPC_YARDSTICK, HEALTH, Row, YARDSTICK};
+use crate::save::Saves;
 use crate::sizes::Size;
 use crate::start::Starts;
 use crate::storm::{CLIENTS, Storm};
@@ -28,6 +29,7 @@ pub(crate) struct Report {
     pub(crate) sizes: Vec<Size>,
     pub(crate) storm: Storm,
     pub(crate) starts: Starts,
+    pub(crate) saves: Saves,
     /// Of the host after the rounds.
     pub(crate) loaded: Memory,
     /// Of the host after the storm.
@@ -137,6 +139,11 @@ impl Report {
             out,
             "start to first 200: {warm:.0} ms with compiled code (least {least:.0}; aim 50), {cold:.0} ms without, {first:.0} ms in an empty folder"
         )?;
+        let Saves { whole, least, built, swapped } = &self.saves;
+        writeln!(
+            out,
+            "save to answer with `arcana dev`: {whole:.0} ms (least {least:.0}; aim 2000), of it building {built:.0} ms, swapping {swapped:.0} ms"
+        )?;
         let memory = |memory: &Memory| format!("{:.1} MB RSS, {:.1} MB PSS", mb(memory.rss), mb(memory.pss));
         writeln!(
             out,
@@ -215,6 +222,10 @@ impl Report {
             "start": {
                 "warm": self.starts.warm, "warm_least": self.starts.least, "cold": self.starts.cold,
                 "first": self.starts.first,
+            },
+            "save": {
+                "whole": self.saves.whole, "least": self.saves.least, "built": self.saves.built,
+                "swapped": self.saves.swapped,
             },
             "memory": {
                 "idle": memory(&self.starts.idle), "after_rounds": memory(&self.loaded),
