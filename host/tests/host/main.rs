@@ -19,6 +19,7 @@ mod grpc;
 mod http;
 mod install;
 mod limits;
+mod live;
 mod load;
 mod openapi;
 mod operation;
