@@ -61,7 +61,11 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ("plugins.max_followers", config.plugins.max_followers.into()),
     ]);
     let plugins = &config.plugins;
-    rules.must(plugins.keep_versions >= 2, &["plugins.keep_versions"], "must be 2 at least: one that runs, and one to go back to");
+    rules.must(
+        plugins.keep_versions >= 2,
+        &["plugins.keep_versions"],
+        "must be 2 at least: one that runs, and one to go back to",
+    );
     rules.must(plugins.probation.percent <= 100, &["plugins.probation.percent"], "must be 0 to 100");
     rules.must(plugins.log_lines <= 100_000, &["plugins.log_lines"], "must be at most 100000");
     rules.at_most(

@@ -253,9 +253,8 @@ impl Metrics {
     pub fn plugin_calls(&self, id: &str) -> u64 {
         let families = self.families.plugin_calls.collect();
         let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
-        let of_plugin = metrics.filter(|metric| {
-            metric.get_label().iter().any(|label| label.name() == "plugin" && label.value() == id)
-        });
+        let of_plugin = metrics
+            .filter(|metric| metric.get_label().iter().any(|label| label.name() == "plugin" && label.value() == id));
         of_plugin.map(|metric| whole(metric.get_counter().get_value())).sum()
     }
 

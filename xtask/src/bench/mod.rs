@@ -76,9 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let built = target_dir().join("release");
     let mut measure = Command::new(built.join("measure"));
     // The author's loop is measured too: its builds take the compiler that built the components.
-    let cargo = component_cargo()?;
-    measure
-        .envs(cargo.get_envs().filter_map(|(name, value)| Some((name, value?))).filter(|(name, _)| *name == "RUSTC"));
+    let compiler = component_cargo()?;
+    measure.envs(
+        compiler.get_envs().filter_map(|(name, value)| Some((name, value?))).filter(|(name, _)| *name == "RUSTC"),
+    );
     measure.arg("--dist").arg(&dist).arg("--yardstick").arg(built.join("yardstick"));
     measure.arg("--lock-file").arg(root().join("Cargo.lock")).arg("--warm").arg(warm).arg("--fresh").arg(fresh);
     measure.args(["--seconds", &arguments.seconds.to_string(), "--rounds", &arguments.rounds.to_string()]);

@@ -271,7 +271,10 @@ impl Inner {
         by: &Actor,
     ) -> Result<(), Refusal> {
         if !snapshot.approvals.contains_key(id) {
-            let message = format!("version {} waits for no approval, and none was given before", verified.manifest.plugin.version);
+            let message = format!(
+                "version {} waits for no approval, and none was given before",
+                verified.manifest.plugin.version
+            );
             return Err(Refusal::new("NOTHING_PENDING", 409, message));
         }
         let turn = self.turn().await?;
@@ -285,7 +288,9 @@ impl Inner {
         let deed = Deed { who: by.name(), action: "approve", id, from, to: from, outcome: "ok", message };
         turn.commit(writes, &deed).await?;
         let stops = match turn.snapshot.plugin(id) {
-            Some(plugin) => turn.snapshot.version(id, &plugin.digest).is_some_and(|version| !version.facts.pending.is_empty()),
+            Some(plugin) => {
+                turn.snapshot.version(id, &plugin.digest).is_some_and(|version| !version.facts.pending.is_empty())
+            }
             None => false,
         };
         if stops {
@@ -300,19 +305,22 @@ impl Inner {
 fn wanted<'s>(snapshot: &'s Snapshot, id: &str, to: &Target) -> Result<&'s Version, Refusal> {
     let plugin = snapshot.plugin(id).ok_or_else(|| Refusal::unknown(id))?;
     let not_kept = |what: String| {
-        let kept: Vec<String> = snapshot.kept(id).map(|version| format!("{} ({})", version.version, version.seq)).collect();
+        let kept: Vec<String> =
+            snapshot.kept(id).map(|version| format!("{} ({})", version.version, version.seq)).collect();
         Refusal::new("NOT_KEPT", 404, format!("{what}; kept are the versions {}", kept.join(", ")))
     };
     match to {
-        Target::Previous => snapshot
-            .before(plugin)
-            .ok_or_else(|| not_kept(format!("no version of {id} ran before the present one, or it is not kept any more"))),
+        Target::Previous => snapshot.before(plugin).ok_or_else(|| {
+            not_kept(format!("no version of {id} ran before the present one, or it is not kept any more"))
+        }),
         Target::Digest(text) => {
             let text = text.to_ascii_lowercase();
             let mut found = snapshot.kept(id).filter(|version| hex::encode(version.digest.0).starts_with(&text));
             match (found.next(), found.next()) {
                 (Some(version), None) if text.len() >= SHORTEST_DIGEST => Ok(version),
-                (Some(_), Some(_)) => Err(not_kept(format!("several kept versions of {id} have digests that begin with {text}"))),
+                (Some(_), Some(_)) => {
+                    Err(not_kept(format!("several kept versions of {id} have digests that begin with {text}")))
+                }
                 (Some(_), None) => {
                     Err(not_kept(format!("{text} is too short for a digest: {SHORTEST_DIGEST} characters at least")))
                 }

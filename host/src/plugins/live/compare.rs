@@ -44,7 +44,8 @@ impl Side {
 
 fn compare(old: Option<&Verified>, new: &Verified) -> Comparison {
     let from_version = old.map(|old| old.manifest.plugin.version.to_string());
-    let none = || Side { capabilities: BTreeSet::new(), methods: BTreeSet::new(), routes: BTreeSet::new(), surface: None };
+    let none =
+        || Side { capabilities: BTreeSet::new(), methods: BTreeSet::new(), routes: BTreeSet::new(), surface: None };
     let (old, new_side) = (old.map_or_else(none, Side::of), Side::of(new));
     let more = |new: &BTreeSet<String>, old: &BTreeSet<String>| new.difference(old).cloned().collect::<Vec<_>>();
     let findings: Vec<Finding> = match (&old.surface, &new_side.surface) {

@@ -30,7 +30,8 @@ impl Inner {
         let snapshot = self.snapshot().await?;
         let plugin = snapshot.plugin(id).ok_or_else(|| Refusal::unknown(id))?;
         let summary = self.summary(&snapshot, plugin);
-        let versions: Vec<Version> = snapshot.kept(id).map(|version| self.version(&snapshot, plugin, version)).collect();
+        let versions: Vec<Version> =
+            snapshot.kept(id).map(|version| self.version(&snapshot, plugin, version)).collect();
         let changes = self.registry.changes(Some(id), WITH_DETAILS).await.map_err(Refusal::host)?;
         let (verified, warnings) = match self.keep(id, &plugin.digest).await {
             Ok(verified) => {
@@ -51,7 +52,9 @@ impl Inner {
         let denied = verified.map(|verified| snapshot.unapproved(id, &verified.pending)).unwrap_or_default();
         Ok(Details {
             exports: verified
-                .map(|verified| verified.contract.interfaces.iter().map(|interface| interface.full_name.clone()).collect())
+                .map(|verified| {
+                    verified.contract.interfaces.iter().map(|interface| interface.full_name.clone()).collect()
+                })
                 .unwrap_or_default(),
             methods: verified.map(methods).unwrap_or_default(),
             granted: requested.iter().filter(|name| !denied.contains(name)).cloned().collect(),

@@ -43,7 +43,11 @@ pub(super) async fn run(inner: Arc<Inner>) {
         wait = match outcome {
             Ok(()) => every,
             Err(refusal) => {
-                tracing::error!(code = refusal.code, reason = refusal.message, "the registry of plugins cannot be followed");
+                tracing::error!(
+                    code = refusal.code,
+                    reason = refusal.message,
+                    "the registry of plugins cannot be followed"
+                );
                 (wait * 2).min(SLOWEST)
             }
         };

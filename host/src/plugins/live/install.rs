@@ -223,14 +223,16 @@ impl Offer<'_> {
         let step = sequence::check(snapshot.highest(self.id()), seq, digest, lower)?;
         let same = snapshot.versions.iter().find(|version| version.id == self.id() && version.seq == seq);
         if let Some(other) = same.filter(|version| version.digest != digest) {
-            let message = format!("seq {seq} is that of {} with other content; every release needs a higher seq", other.digest);
+            let message =
+                format!("seq {seq} is that of {} with other content; every release needs a higher seq", other.digest);
             return Err(Refusal::new("SEQ_CONFLICT", 409, message));
         }
         if step == Step::Install {
             return Ok(true);
         }
         let runs = self.inner.runs(self.id(), &digest);
-        let wanted = snapshot.plugin(self.id()).is_some_and(|known| known.digest == digest && known.desired == Desired::Enabled);
+        let wanted =
+            snapshot.plugin(self.id()).is_some_and(|known| known.digest == digest && known.desired == Desired::Enabled);
         Ok(!(runs && wanted))
     }
 
@@ -310,7 +312,8 @@ fn facts(verified: &Verified) -> Facts {
 
 fn breaking(answer: &Installed) -> Refusal {
     let findings = answer.comparison.findings.iter().filter(|finding| finding.breaking);
-    let told: Vec<String> = findings.clone().take(5).map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
+    let told: Vec<String> =
+        findings.clone().take(5).map(|finding| format!("{}: {}", finding.path, finding.message)).collect();
     let more = match findings.count().saturating_sub(told.len()) {
         0 => String::new(),
         more => format!("; and {more} more"),

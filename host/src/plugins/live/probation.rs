@@ -28,9 +28,9 @@ pub(super) fn begin(inner: &Arc<Inner>, plugin: &Arc<ActivePlugin>) {
 }
 
 async fn watch(inner: Weak<Inner>, plugin: Weak<ActivePlugin>, before: u64) {
-    let Some((until, stop)) = inner.upgrade().map(|inner| {
-        (Instant::now() + inner.settings.probation.window.get(), inner.stop.clone())
-    }) else {
+    let Some((until, stop)) =
+        inner.upgrade().map(|inner| (Instant::now() + inner.settings.probation.window.get(), inner.stop.clone()))
+    else {
         return;
     };
     loop {

@@ -72,7 +72,10 @@ impl Plugins {
         for refusals in inner.bring(offered).await {
             failed.push(refusals);
         }
-        inner.loader.cache.prune(&inner.snapshot().await?.versions.iter().filter(|v| v.kept).map(|v| v.digest.0).collect::<Vec<_>>());
+        inner
+            .loader
+            .cache
+            .prune(&inner.snapshot().await?.versions.iter().filter(|v| v.kept).map(|v| v.digest.0).collect::<Vec<_>>());
         for failure in &failed {
             match failure.what.ends_with(".wasm") {
                 true => inner.status.file_refused(&failure.what, &failure.refusal),
@@ -235,12 +238,15 @@ impl Inner {
         let off = self.snapshot().await?.plugins.get(&id).is_some_and(|known| {
             known.desired == Desired::Disabled && known.disabled_by.as_deref() != Some("directory")
         });
-        let options =
-            InstallOptions { activate: !off, allow_breaking: self.development, ..InstallOptions::default() };
+        let options = InstallOptions { activate: !off, allow_breaking: self.development, ..InstallOptions::default() };
         let installed = Plugins(self.clone()).install(bytes, &options, by, &Progress::default()).await?;
         if !installed.pending.is_empty() {
-            tracing::warn!(plugin = installed.id, version = installed.version, waits_for = installed.pending.join(", "),
-                "plugin waits for an approval");
+            tracing::warn!(
+                plugin = installed.id,
+                version = installed.version,
+                waits_for = installed.pending.join(", "),
+                "plugin waits for an approval"
+            );
         }
         Ok(())
     }

@@ -41,7 +41,9 @@ pub(super) async fn run(inner: Arc<Inner>) {
                 follow(&inner, receive).await;
                 drop(watcher);
             }
-            Err(error) => tracing::debug!(folder = %inner.folder.display(), %error, "the plugin folder cannot be watched yet"),
+            Err(error) => {
+                tracing::debug!(folder = %inner.folder.display(), %error, "the plugin folder cannot be watched yet")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(PATIENCE) => {}
@@ -168,10 +170,16 @@ fn changed_lately(path: &Path) -> bool {
 /// In development a plugin whose file is taken away is switched off.
 async fn gone(inner: &Arc<Inner>, name: &Arc<str>) {
     let Ok(snapshot) = inner.snapshot().await else { return };
-    let of_file = snapshot.plugins.values().find(|plugin| plugin.desired == Desired::Enabled && *plugin.source == **name);
+    let of_file =
+        snapshot.plugins.values().find(|plugin| plugin.desired == Desired::Enabled && *plugin.source == **name);
     if let Some(plugin) = of_file
         && let Err(refusal) = inner.disable(&plugin.id, &Actor::Directory(name.clone())).await
     {
-        tracing::error!(plugin = plugin.id, code = refusal.code, reason = refusal.message, "plugin cannot be switched off");
+        tracing::error!(
+            plugin = plugin.id,
+            code = refusal.code,
+            reason = refusal.message,
+            "plugin cannot be switched off"
+        );
     }
 }

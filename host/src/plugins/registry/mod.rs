@@ -212,13 +212,7 @@ impl Writes {
              previous = CASE WHEN digest = excluded.digest THEN previous ELSE digest END, \
              digest = excluded.digest, state = 'enabled', disabled_by = NULL, \
              updated_at = excluded.updated_at, source = excluded.source",
-            vec![
-                Value::Text(id.into()),
-                integer(seq),
-                Value::Text(digest.clone()),
-                now(),
-                Value::Text(source.into()),
-            ],
+            vec![Value::Text(id.into()), integer(seq), Value::Text(digest.clone()), now(), Value::Text(source.into())],
         );
         self.add(
             "UPDATE plugin_versions SET ran_at = ?3, state = 'verified', error_code = NULL, error_message = NULL, \
@@ -280,11 +274,7 @@ impl Writes {
     pub fn standing(&mut self, id: &str, digest: Digest, standing: Standing) {
         self.add(
             "UPDATE plugin_versions SET state = ?3 WHERE id = ?1 AND digest = ?2",
-            vec![
-                Value::Text(id.into()),
-                Value::Text(hex::encode(digest.0)),
-                Value::Text(standing.as_str().into()),
-            ],
+            vec![Value::Text(id.into()), Value::Text(hex::encode(digest.0)), Value::Text(standing.as_str().into())],
         );
     }
 
@@ -294,12 +284,7 @@ impl Writes {
             self.add(
                 "INSERT INTO plugin_approvals (id, capability, who, at) VALUES (?1, ?2, ?3, ?4) \
                  ON CONFLICT (id, capability) DO UPDATE SET who = excluded.who, at = excluded.at",
-                vec![
-                    Value::Text(id.into()),
-                    Value::Text(capability.clone()),
-                    Value::Text(who.into()),
-                    now(),
-                ],
+                vec![Value::Text(id.into()), Value::Text(capability.clone()), Value::Text(who.into()), now()],
             );
         }
     }

@@ -231,7 +231,8 @@ pub(super) async fn changes(
 }
 
 fn plugin(row: Vec<Value>) -> Option<Plugin> {
-    let [id, highest_seq, digest, previous, state, source, disabled_by, updated_at] = <[Value; 8]>::try_from(row).ok()?;
+    let [id, highest_seq, digest, previous, state, source, disabled_by, updated_at] =
+        <[Value; 8]>::try_from(row).ok()?;
     Some(Plugin {
         id: text(id)?,
         desired: match text(state)?.as_str() {

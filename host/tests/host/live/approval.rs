@@ -28,12 +28,23 @@ async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
     let admin = Admin::start(careful()).await;
     let cache = asking(1, 1, "cache = true");
     let (status, tried) = admin.upload(&cache, "?dry_run=true").await;
-    assert_eq!((status, &tried["state"], &tried["pending"]), (200, &json!("pending_approval"), &json!(["cache"])), "{tried}");
+    assert_eq!(
+        (status, &tried["state"], &tried["pending"]),
+        (200, &json!("pending_approval"), &json!(["cache"])),
+        "{tried}"
+    );
     let (status, waits) = admin.upload(&cache, "").await;
-    assert_eq!((status, &waits["state"], &waits["pending"]), (202, &json!("pending_approval"), &json!(["cache"])), "{waits}");
+    assert_eq!(
+        (status, &waits["state"], &waits["pending"]),
+        (202, &json!("pending_approval"), &json!(["cache"])),
+        "{waits}"
+    );
     assert_eq!(answer(&admin.host, "/app").await.0, 404);
     let details = admin.show("test/app").await;
-    assert_eq!((&details["plugin"]["state"], &details["pending"], &details["granted"]), (&json!("pending_approval"), &json!(["cache"]), &json!([])));
+    assert_eq!(
+        (&details["plugin"]["state"], &details["pending"], &details["granted"]),
+        (&json!("pending_approval"), &json!(["cache"]), &json!([]))
+    );
     let (status, refused) = admin.act("test/app", "enable", Value::Null).await;
     assert_eq!((status, &refused["code"]), (409, &json!("APPROVAL_NEEDED")), "{refused}");
 
@@ -47,9 +58,14 @@ async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
         assert_eq!((status, &refused["code"]), (422, &json!("GRANTS_MISMATCH")), "{wrong}: {refused}");
         assert_eq!(answer(&admin.host, "/app").await.0, 404);
     }
-    let approve = |list: Value| admin.call(Method::PUT, "/api/v1/plugins/test/app", Some(json!({ "capabilities": list })));
+    let approve =
+        |list: Value| admin.call(Method::PUT, "/api/v1/plugins/test/app", Some(json!({ "capabilities": list })));
     let (status, details) = approve(json!(["cache"])).await;
-    assert_eq!((status, &details["plugin"]["state"], &details["granted"]), (200, &json!("active"), &json!(["cache"])), "{details}");
+    assert_eq!(
+        (status, &details["plugin"]["state"], &details["granted"]),
+        (200, &json!("active"), &json!(["cache"])),
+        "{details}"
+    );
     assert_eq!(answer(&admin.host, "/app").await, (200, json!(1)));
 
     // What was approved is approved for the next version too; more than that waits, and the running one serves on.

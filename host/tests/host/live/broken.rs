@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{Admin, setup};
 use crate::small::{
-    self, answer, answering, answering_after, bare_manifest, core_module, manifest, plugin, signed, signed_by, signed_unseen,
+    self, answer, answering, answering_after, bare_manifest, core_module, manifest, plugin, signed, signed_by,
+    signed_unseen,
 };
 use crate::support::{KEY, Setup, guest_component};
 
@@ -77,7 +78,8 @@ async fn each_broken_upload_has_a_code_of_its_own_and_the_running_version_serves
     let greedy = signed(&guest_component("greedy"), &bare_manifest("test/app", 2));
     let by = |key: &SecretKey| signed_by(&[key], &answering("app", 2), &manifest("app", 2));
     let on_enable = |body: &str| signed(&with_on_enable("app", body), &manifest("app", 2));
-    let migrations = with_migrations("app", 2, &[("0001_a.sql", "CREATE TABLE a (x TEXT);"), ("0002_b.sql", "CREATE TABEL b;")]);
+    let migrations =
+        with_migrations("app", 2, &[("0001_a.sql", "CREATE TABLE a (x TEXT);"), ("0002_b.sql", "CREATE TABEL b;")]);
     let cases: Vec<(&str, Vec<u8>, u16, &str, &str)> = vec![
         ("a flipped bit", flipped, 422, "DIGEST_MISMATCH", ""),
         ("a stranger's key", by(&foreign), 403, "UNKNOWN_KEY", ""),
@@ -105,7 +107,10 @@ async fn each_broken_upload_has_a_code_of_its_own_and_the_running_version_serves
     // Those whose signature says whose they are were recorded, with what they would have been.
     let changes = admin.changes("test/app").await;
     for code in ["START_FAILED", "ON_ENABLE_FAILED", "MIGRATION_FAILED", "TOO_MANY_LOCALS", "SEQ_CONFLICT"] {
-        assert!(changes.iter().any(|change| change.starts_with("admin install 1.0.1→1.0.") && change.ends_with(code)), "{code}: {changes:?}");
+        assert!(
+            changes.iter().any(|change| change.starts_with("admin install 1.0.1→1.0.") && change.ends_with(code)),
+            "{code}: {changes:?}"
+        );
     }
     assert_eq!(admin.show("test/app").await["plugin"]["last_error"]["code"], "SEQ_CONFLICT");
     let (_, list) = admin.call(reqwest::Method::GET, "/api/v1/plugins", None).await;
@@ -122,7 +127,11 @@ async fn a_migration_that_failed_goes_on_where_it_stopped() {
     let admin = Admin::start(setup()).await;
     let good = ("0001_a.sql", "CREATE TABLE a (x TEXT);");
     admin.install(&with_migrations("app", 1, &[good])).await;
-    let broken = with_migrations("app", 2, &[good, ("0002_b.sql", "CREATE TABLE b (y TEXT);"), ("0003_c.sql", "CREATE TABEL c;")]);
+    let broken = with_migrations(
+        "app",
+        2,
+        &[good, ("0002_b.sql", "CREATE TABLE b (y TEXT);"), ("0003_c.sql", "CREATE TABEL c;")],
+    );
     admin.refused(&broken, 422, "MIGRATION_FAILED").await;
     assert_eq!(answer(&admin.host, "/app").await, (200, json!(1)));
     let mended = with_migrations(

@@ -80,7 +80,11 @@ async fn a_key_that_is_revoked_takes_what_it_signed_with_it_at_once() {
     assert_eq!(answer(&admin.host, "/ours").await, (200, json!(7)));
     until("it is recorded", async || admin.changes("test/theirs").await[0] == "host revoke 1.0.1→- REVOKED").await;
     let details = admin.show("test/theirs").await;
-    assert_eq!((&details["plugin"]["state"], &details["plugin"]["last_error"]["code"]), (&json!("failed"), &json!("REVOKED")), "{details}");
+    assert_eq!(
+        (&details["plugin"]["state"], &details["plugin"]["last_error"]["code"]),
+        (&json!("failed"), &json!("REVOKED")),
+        "{details}"
+    );
     let (status, refused) = admin.act("test/theirs", "enable", Value::Null).await;
     assert_eq!((status, &refused["code"]), (403, &json!("REVOKED")), "{refused}");
 

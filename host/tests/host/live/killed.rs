@@ -29,7 +29,8 @@ async fn killed_at_any_step_it_is_the_old_one_or_the_new_one() {
             .bearer_auth(&admin.token)
             .header("content-type", "application/wasm")
             .body(file);
-        let answered = tokio::spawn(async move { request.send().await.is_ok_and(|response| response.status().is_success()) });
+        let answered =
+            tokio::spawn(async move { request.send().await.is_ok_and(|response| response.status().is_success()) });
         tokio::time::sleep(whole * step / 8 + Duration::from_millis(1)).await;
         let setup = admin.host.kill();
         let accepted = answered.await.unwrap();
@@ -40,10 +41,18 @@ async fn killed_at_any_step_it_is_the_old_one_or_the_new_one() {
         assert!(number == running || number == seq, "{number} is neither {running} nor {seq}");
         // What was answered is there.
         assert!(!accepted || number == seq, "the answer to {seq} was lost");
-        if number == seq { new += 1 } else { old += 1 }
+        if number == seq {
+            new += 1
+        } else {
+            old += 1
+        }
         // Registry, catalog and file are of one mind: the version can be gone back to and be replaced.
         let (status, details) = admin.call(Method::GET, "/api/v1/plugins/test/app", None).await;
-        assert_eq!((status, &details["plugin"]["seq"], &details["plugin"]["state"]), (200, &json!(number), &json!("active")), "{details}");
+        assert_eq!(
+            (status, &details["plugin"]["seq"], &details["plugin"]["state"]),
+            (200, &json!(number), &json!("active")),
+            "{details}"
+        );
         running = number;
         if number != seq {
             admin.install(&plugin("app", seq, u32::try_from(seq).unwrap())).await;

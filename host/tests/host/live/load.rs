@@ -36,7 +36,12 @@ struct Counts {
 }
 
 /// One client: a request whenever its turn in the rate comes, for as long as it is wanted.
-async fn client(url: String, client: reqwest::Client, counts: Arc<Counts>, stop: Arc<AtomicBool>) -> Vec<(Instant, Duration)> {
+async fn client(
+    url: String,
+    client: reqwest::Client,
+    counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+) -> Vec<(Instant, Duration)> {
     let mut times = Vec::new();
     let mut turn = tokio::time::interval(Duration::from_micros(1_000_000 * CLIENTS / RATE));
     // What was late is made up for: the rate is kept.

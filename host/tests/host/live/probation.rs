@@ -16,7 +16,8 @@ fn trapping(name: &str, seq: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_version_that_traps_is_taken_back_and_says_why() {
-    let admin = Admin::start(setup().settings("[plugins.probation]\nwindow = \"10m\"\ntraps = 3\npercent = 50\n")).await;
+    let admin =
+        Admin::start(setup().settings("[plugins.probation]\nwindow = \"10m\"\ntraps = 3\npercent = 50\n")).await;
     let host = &admin.host;
     admin.install(&plugin("app", 1, 1)).await;
     admin.install(&trapping("app", 2)).await;
@@ -25,7 +26,11 @@ async fn a_version_that_traps_is_taken_back_and_says_why() {
     }
     until("the version before is back", async || answer(host, "/app").await == (200, json!(1))).await;
     let details = admin.show("test/app").await;
-    assert_eq!((&details["plugin"]["state"], &details["plugin"]["version"]), (&json!("active"), &json!("1.0.1")), "{details}");
+    assert_eq!(
+        (&details["plugin"]["state"], &details["plugin"]["version"]),
+        (&json!("active"), &json!("1.0.1")),
+        "{details}"
+    );
     let error = &details["plugin"]["last_error"];
     assert_eq!((&error["code"], &error["version"]), (&json!("TOO_MANY_TRAPS"), &json!("1.0.2")), "{details}");
     assert!(error["message"].as_str().unwrap().contains("unreachable"), "{error}");
@@ -41,13 +46,15 @@ async fn a_version_that_traps_is_taken_back_and_says_why() {
     for _ in 0..3 {
         assert_eq!(answer(&admin.host, "/new").await.0, 500);
     }
-    until("it is told", async || admin.show("test/new").await["plugin"]["last_error"]["code"] == "TOO_MANY_TRAPS").await;
+    until("it is told", async || admin.show("test/new").await["plugin"]["last_error"]["code"] == "TOO_MANY_TRAPS")
+        .await;
     assert_eq!(admin.show("test/new").await["plugin"]["state"], "active");
 }
 
 #[tokio::test]
 async fn a_few_traps_among_many_calls_are_not_too_many() {
-    let admin = Admin::start(setup().settings("[plugins.probation]\nwindow = \"10m\"\ntraps = 2\npercent = 50\n")).await;
+    let admin =
+        Admin::start(setup().settings("[plugins.probation]\nwindow = \"10m\"\ntraps = 2\npercent = 50\n")).await;
     let host = &admin.host;
     admin.install(&plugin("app", 1, 1)).await;
     // Traps at every fourth call, counted in a store of the module's own: warm instances are reused until they trap.

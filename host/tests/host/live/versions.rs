@@ -14,7 +14,10 @@ async fn a_plugin_lives_its_whole_life_without_a_restart() {
 
     let first = plugin("app", 1, 1);
     let installed = admin.install(&first).await;
-    assert_eq!((&installed["changed"], &installed["id"], &installed["version"]), (&json!(true), &json!("test/app"), &json!("1.0.1")));
+    assert_eq!(
+        (&installed["changed"], &installed["id"], &installed["version"]),
+        (&json!(true), &json!("test/app"), &json!("1.0.1"))
+    );
     assert_eq!(installed["comparison"]["routes_added"], json!(["GET /app"]));
     assert_eq!(answer(host, "/app").await, (200, json!(1)));
     // The same again changes nothing.
@@ -27,7 +30,8 @@ async fn a_plugin_lives_its_whole_life_without_a_restart() {
     assert_eq!(details["plugin"]["state"], "active");
     assert_eq!(details["methods"][0]["grpc"], "/test.app.v1.Api/Answer");
     assert_eq!(details["exports"], json!(["test:app/api@1.0.0"]));
-    let states: Vec<_> = details["versions"].as_array().unwrap().iter().map(|v| (v["seq"].clone(), v["state"].clone())).collect();
+    let states: Vec<_> =
+        details["versions"].as_array().unwrap().iter().map(|v| (v["seq"].clone(), v["state"].clone())).collect();
     assert_eq!(states, [(json!(2), json!("active")), (json!(1), json!("verified"))]);
     assert!(details["plugin"]["figures"]["calls"].as_u64().unwrap() >= 2, "{details}");
 
@@ -145,7 +149,8 @@ async fn what_another_plugin_has_is_refused_and_taken_only_when_it_is_free() {
     let reason = admin.refused(&thief, 409, "CONFLICT").await;
     assert!(reason.contains("GET /one") && reason.contains("test/one"), "{reason}");
     // Nor does anybody take the host's own.
-    let host = signed(&crate::small::answering("two", 2), &manifest("two", 1).replace("GET /two", "GET /api/v1/plugins"));
+    let host =
+        signed(&crate::small::answering("two", 2), &manifest("two", 1).replace("GET /two", "GET /api/v1/plugins"));
     let (status, refused) = admin.upload(&host, "").await;
     assert!(status >= 400, "{refused}");
     assert_eq!(answer(&admin.host, "/one").await, (200, json!(1)));
