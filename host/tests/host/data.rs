@@ -142,7 +142,7 @@ async fn two_hosts_that_migrate_one_file_run_every_step_once() {
     }
     let hosts: Vec<Host> = hosts.into_iter().map(|host| host.join().unwrap()).collect();
     for host in &hosts {
-        assert_eq!((answer(host, "/app").await, codes(host)), ((200, json!(1)), expect([])));
+        assert_eq!((answer(host, "/app").await, codes(host)), ((200, json!(1)), expect([])), "{}", host.log());
     }
     let found = rows(shared.path(), "SELECT at FROM steps ORDER BY rowid").await;
     let expected: Vec<[Sql; 1]> = (1..=24).map(|at| [Sql::Int64(at)]).collect();

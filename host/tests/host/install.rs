@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arcana::backends::sqlite::{SqliteSettings, SqliteStore, Trust};
 use arcana_signing::envelope;
 use serde_json::{Value, json};
 
@@ -18,6 +20,14 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
     files.sort();
     files
+}
+
+/// Changes the host's own database behind its back.
+async fn in_database(setup: &Setup, sql: &str) {
+    let settings = Arc::new(SqliteSettings::default());
+    let database = SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings).await.unwrap();
+    database.execute(sql, Vec::new(), Instant::now() + Duration::from_secs(10)).await.unwrap();
+    database.close().await;
 }
 
 fn flip(bytes: &[u8], at: usize) -> Vec<u8> {
@@ -77,8 +87,11 @@ async fn the_sequence_goes_forward_only() {
     assert_eq!((active.len(), &active[0]["news"], &active[0]["seq"]), (1, &json!(false), &json!(2)));
 
     // Older, or the same number with other content, is refused, and what was installed serves.
+    // The one that was here before is no offer at all.
+    host = stopped(host).plugin("app", &first).start();
+    assert_eq!((answer(&host, "/app").await, codes(&host)), ((200, json!(2)), expect([])));
     for (file, code, words) in [
-        (&first, "SEQ_TOO_LOW", "seq 1 is older than seq 2"),
+        (&plugin("app", 1, 11), "SEQ_TOO_LOW", "seq 1 is older than seq 2"),
         (&plugin("app", 2, 22), "SEQ_CONFLICT", "seq 2 is installed with other content"),
     ] {
         host = stopped(host).plugin("app", file).start();
@@ -125,20 +138,40 @@ async fn what_was_installed_is_verified_again_at_every_start() {
     let host = stopped(host).start();
     assert_eq!((answer(&host, "/kept").await, health(&host).await), ((200, json!(1)), (2, 0)));
 
-    // Somebody changes the installed file, puts another signed one in its place, or takes it away.
-    let setup = stopped(host);
-    fs::write(&kept, flip(&good, good.len() / 2)).unwrap();
+    // Somebody changes the installed file, puts another signed one in its place, or takes it away: the database has it.
+    let mut setup = stopped(host);
+    let damages: [&dyn Fn(&Path); 3] = [
+        &|kept| fs::write(kept, flip(&good, good.len() / 2)).unwrap(),
+        &|kept| fs::write(kept, plugin("kept", 9, 9)).unwrap(),
+        &|kept| fs::remove_file(kept).unwrap(),
+    ];
+    for damage in damages {
+        damage(&kept);
+        let host = setup.start();
+        assert_eq!((answer(&host, "/kept").await, codes(&host)), ((200, json!(1)), expect([])));
+        assert!(fs::read(&kept).unwrap() == good, "the file was not made good");
+        setup = stopped(host);
+    }
+    // The database has lost it, and the disk has it.
+    let lose = "DELETE FROM plugin_files";
+    in_database(&setup, lose).await;
     let host = setup.start();
-    assert_eq!((answer(&host, "/kept").await.0, answer(&host, "/other").await), (404, (200, json!(2))));
-    assert_eq!(codes(&host), expect([("test/kept", "DIGEST_MISMATCH")]));
-    let setup = stopped(host);
-    fs::write(&kept, plugin("kept", 9, 9)).unwrap();
-    let host = setup.start();
-    assert_eq!((answer(&host, "/kept").await.0, codes(&host)), (404, expect([("test/kept", "DIGEST_MISMATCH")])));
+    assert_eq!((answer(&host, "/kept").await, codes(&host)), ((200, json!(1)), expect([])));
     let setup = stopped(host);
     fs::remove_file(&kept).unwrap();
     let host = setup.start();
-    assert_eq!((answer(&host, "/kept").await.0, codes(&host)), (404, expect([("test/kept", "UNREADABLE")])));
+    assert_eq!((answer(&host, "/kept").await, codes(&host)), ((200, json!(1)), expect([])));
+    // Both are bad.
+    let setup = stopped(host);
+    fs::write(&kept, flip(&good, good.len() / 2)).unwrap();
+    in_database(&setup, "UPDATE plugin_files SET bytes = zeroblob(length(bytes))").await;
+    let host = setup.start();
+    assert_eq!((answer(&host, "/kept").await.0, answer(&host, "/other").await), (404, (200, json!(2))));
+    assert_eq!(codes(&host), expect([("test/kept", "NOT_COMPONENT")]));
+    let setup = stopped(host);
+    in_database(&setup, lose).await;
+    let host = setup.start();
+    assert_eq!((answer(&host, "/kept").await.0, codes(&host)), (404, expect([("test/kept", "DIGEST_MISMATCH")])));
 
     // The signed file heals it, for good.
     let host = stopped(host).plugin("kept", &good).start();
@@ -181,7 +214,8 @@ async fn who_was_there_first_keeps_a_route() {
     // A new version that wants another's route leaves the old one serving.
     let host = stopped(host).plugin("a", &signed(&answering("newcomer", 3), &manifest("newcomer", 1))).start();
     assert_eq!((answer(&host, "/newcomer").await, health(&host).await), ((200, json!(3)), (2, 0)));
-    let host = stopped(host).plugin("a", &newcomer(2)).start();
+    let both = manifest("newcomer", 2).replace("\"GET /newcomer\"", "[\"GET /newcomer\", \"GET /first\"]");
+    let host = stopped(host).plugin("a", &signed(&answering("newcomer", 2), &both)).start();
     assert_eq!((answer(&host, "/newcomer").await, answer(&host, "/first").await), ((200, json!(3)), (200, json!(1))));
     assert_eq!(codes(&host), expect([("a", "CONFLICT")]));
 }

@@ -214,7 +214,8 @@ impl Setup {
             }
         }
         let printed = host.printed.join("\n");
-        host.kill();
+        // Its folder goes with it, and the log is in there.
+        let _setup = host.kill();
         Err(format!("{printed}\n{}", std::fs::read_to_string(&log).unwrap_or_default()))
     }
 }

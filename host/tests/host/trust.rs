@@ -92,12 +92,11 @@ async fn everybody_brings_in_only_what_they_may() {
         ("package", "PACKAGE", "test:other".into()),
         ("route", "ROUTE", "/elsewhere".into()),
         ("capability", "CAPABILITY", "database:identity".into()),
-        ("request", "APPROVAL_NEEDED", "crypto.hash".into()),
         ("no-rule", "NO_RULE", "lonely/x".into()),
         ("threshold", "THRESHOLD", "2".into()),
         ("minimum", "SEQ_BELOW_MINIMUM", "5".into()),
     ];
-    assert_eq!((health(&host).await, refused.len()), ((3, 13), 13), "{refused:#?}");
+    assert_eq!((health(&host).await, refused.len()), ((3, 12), 12), "{refused:#?}");
     for (name, code, word) in expected {
         let (found, reason) = &refused[name];
         assert!(found == code && reason.contains(&word), "{name}: {found}: {reason}");

@@ -4,6 +4,7 @@ mod built;
 mod dev;
 mod new;
 mod tested;
+mod walkthrough;
 
 use std::fs;
 use std::io::Write as _;

@@ -70,6 +70,7 @@ async fn both_versions_of_reflection_answer_every_kind_of_question() {
     let client = Client::new(&host, None).await;
     let expected = [
         "arcana.health.v1.HealthService",
+        "arcana.plugin.v1.PluginService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -7,13 +7,13 @@ use super::{Admin, setup};
 use crate::small::{answer, answering, manifest, plugin, signed};
 use crate::support::{KEY, Setup};
 
-/// A host whose key may grant nothing but the stores of accounts, and request the cache and keys.
+/// A host whose key may grant nothing but what accounts need, and request a store and keys of their own.
 fn careful() -> Setup {
     let setup = setup();
     let text = arcana_signing::trust::development(&KEY.public_key());
-    let lists = "may_grant = [\"database:identity\", \"crypto\", \"crypto.hash\", \"crypto.issue_tokens\", \
-                 \"crypto.verify_tokens\", \"crypto.revoke_tokens\", \"crypto.keys:*\"]\n\
-                 may_request = [\"cache\", \"database:own\"]";
+    let lists = "may_grant = [\"cache\", \"database:identity\", \"crypto\", \"crypto.hash\", \"crypto.issue_tokens\", \
+                 \"crypto.verify_tokens\", \"crypto.revoke_tokens\"]\n\
+                 may_request = [\"database:own\", \"crypto.keys:*\"]";
     let text = text.replace("may_grant = [\"*\"]", lists);
     std::fs::write(setup.path("config/trust.toml"), text).unwrap();
     setup
@@ -26,24 +26,24 @@ fn asking(seq: u64, number: u32, what: &str) -> Vec<u8> {
 #[tokio::test]
 async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
     let admin = Admin::start(careful()).await;
-    let cache = asking(1, 1, "cache = true");
-    let (status, tried) = admin.upload(&cache, "?dry_run=true").await;
+    let own = asking(1, 1, "stores = [\"own\"]");
+    let (status, tried) = admin.upload(&own, "?dry_run=true").await;
     assert_eq!(
         (status, &tried["state"], &tried["pending"]),
-        (200, &json!("pending_approval"), &json!(["cache"])),
+        (200, &json!("pending_approval"), &json!(["database:own"])),
         "{tried}"
     );
-    let (status, waits) = admin.upload(&cache, "").await;
+    let (status, waits) = admin.upload(&own, "").await;
     assert_eq!(
         (status, &waits["state"], &waits["pending"]),
-        (202, &json!("pending_approval"), &json!(["cache"])),
+        (202, &json!("pending_approval"), &json!(["database:own"])),
         "{waits}"
     );
     assert_eq!(answer(&admin.host, "/app").await.0, 404);
     let details = admin.show("test/app").await;
     assert_eq!(
         (&details["plugin"]["state"], &details["pending"], &details["granted"]),
-        (&json!("pending_approval"), &json!(["cache"]), &json!([]))
+        (&json!("pending_approval"), &json!(["database:own"]), &json!([]))
     );
     let (status, refused) = admin.act("test/app", "enable", Value::Null).await;
     assert_eq!((status, &refused["code"]), (409, &json!("APPROVAL_NEEDED")), "{refused}");
@@ -52,7 +52,7 @@ async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
     let admin = Admin::again(admin.host.kill()).await;
     assert_eq!(crate::small::health(&admin.host).await, (2, 0));
 
-    for wrong in [json!([]), json!(["cache", "database:own"]), json!(["database:own"])] {
+    for wrong in [json!([]), json!(["crypto.keys:own", "database:own"]), json!(["crypto.keys:own"])] {
         let (status, refused) =
             admin.call(Method::PUT, "/api/v1/plugins/test/app", Some(json!({ "capabilities": wrong }))).await;
         assert_eq!((status, &refused["code"]), (422, &json!("GRANTS_MISMATCH")), "{wrong}: {refused}");
@@ -60,20 +60,20 @@ async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
     }
     let approve =
         |list: Value| admin.call(Method::PUT, "/api/v1/plugins/test/app", Some(json!({ "capabilities": list })));
-    let (status, details) = approve(json!(["cache"])).await;
+    let (status, details) = approve(json!(["database:own"])).await;
     assert_eq!(
         (status, &details["plugin"]["state"], &details["granted"]),
-        (200, &json!("active"), &json!(["cache"])),
+        (200, &json!("active"), &json!(["database:own"])),
         "{details}"
     );
     assert_eq!(answer(&admin.host, "/app").await, (200, json!(1)));
 
     // What was approved is approved for the next version too; more than that waits, and the running one serves on.
-    admin.install(&asking(2, 2, "cache = true")).await;
-    let (status, waits) = admin.upload(&asking(3, 3, "cache = true\nstores = [\"own\"]"), "").await;
-    assert_eq!((status, &waits["pending"]), (202, &json!(["database:own"])), "{waits}");
+    admin.install(&asking(2, 2, "stores = [\"own\"]")).await;
+    let (status, waits) = admin.upload(&asking(3, 3, "stores = [\"own\"]\ncrypto = { keys = [\"own\"] }"), "").await;
+    assert_eq!((status, &waits["pending"]), (202, &json!(["crypto.keys:own"])), "{waits}");
     assert_eq!(answer(&admin.host, "/app").await, (200, json!(2)));
-    let (status, details) = approve(json!(["database:own"])).await;
+    let (status, details) = approve(json!(["crypto.keys:own"])).await;
     assert_eq!((status, &details["plugin"]["version"]), (200, &json!("1.0.3")), "{details}");
     assert_eq!(answer(&admin.host, "/app").await, (200, json!(3)));
 
@@ -83,7 +83,7 @@ async fn what_is_beyond_the_signers_waits_for_exactly_that_approval() {
     assert_eq!(answer(&admin.host, "/app").await.0, 404);
     let admin = Admin::again(admin.host.kill()).await;
     assert_eq!(answer(&admin.host, "/app").await.0, 404);
-    let list = json!({ "capabilities": ["cache", "database:own"] });
+    let list = json!({ "capabilities": ["crypto.keys:own", "database:own"] });
     let (status, _) = admin.call(Method::PUT, "/api/v1/plugins/test/app", Some(list)).await;
     assert_eq!((status, answer(&admin.host, "/app").await), (200, (200, json!(3))));
 }

@@ -85,7 +85,7 @@ async fn each_broken_upload_has_a_code_of_its_own_and_the_running_version_serves
         ("a stranger's key", by(&foreign), 403, "UNKNOWN_KEY", ""),
         ("a revoked key", by(&revoked), 403, "REVOKED", "mallory"),
         ("a missing grant", greedy, 403, "IMPORT_NOT_GRANTED", "plugin.toml"),
-        ("50,000 locals", locals, 422, "TOO_MANY_LOCALS", "50000"),
+        ("50,000 locals", locals, 422, "TOO_MANY_LOCALS", "2000"),
         ("an endless start", signed(&endless, &manifest("app", 2)), 422, "START_FAILED", ""),
         ("a trap at the start", signed(&traps, &manifest("app", 2)), 422, "START_FAILED", "unreachable"),
         ("a trap in on-enable", on_enable("unreachable"), 422, "ON_ENABLE_FAILED", "unreachable"),

@@ -47,7 +47,7 @@ async fn files_that_nobody_has_seen_are_installed_and_the_folder_never_fights_a_
     let unseen = plugin("app", 1, 111);
     place(host, "old", &unseen);
     until("it is refused", async || codes(host).contains_key("old")).await;
-    assert_eq!((codes(host)["old"].as_str(), answer(host, "/app").await), ("SEQ_CONFLICT", (200, json!(1))));
+    assert_eq!((codes(host)["old"].as_str(), answer(host, "/app").await), ("SEQ_TOO_LOW", (200, json!(1))));
     assert_eq!(health(host).await.1, 1);
     fs::remove_file(host.path("plugins/old.wasm")).unwrap();
     until("it is forgotten", async || health(host).await.1 == 0).await;

@@ -24,7 +24,7 @@ pub(super) struct Admin {
 }
 
 /// Makes an administrator on the data of a host that does not run.
-pub(super) fn make_admin(setup: &Setup) {
+pub fn make_admin(setup: &Setup) {
     let mut command = setup.command(&["user", "create-admin", "--email", "root@example.org", "--password-stdin"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();

@@ -88,7 +88,11 @@ async fn every_method_of_grpc_needs_it_too() {
     let methods: Vec<_> = methods.collect();
     assert_eq!(methods.len(), ROUTES.len());
     for method in &methods {
-        let message = to_message(&method.input(), &json!({ "namespace": "acme", "name": "none" })).encode_to_vec();
+        // The first message of an installation is a choice; who may not is told before it is read.
+        let message = match method.name() {
+            "Install" => Vec::new(),
+            _ => to_message(&method.input(), &json!({ "namespace": "acme", "name": "none" })).encode_to_vec(),
+        };
         for (caller, code, reason) in [
             (None, Code::Unauthenticated, "UNAUTHORIZED"),
             (Some("no token"), Code::Unauthenticated, "INVALID_TOKEN"),

@@ -166,7 +166,7 @@ async fn nobody_takes_the_places_of_the_host() {
     let shadow = signed(&answering("shadow", 1), &manifest_of("test/shadow", 1, "/api/v1/{anything}"));
     let host = json_log().plugin("thief", &thief).plugin("shadow", &shadow).start();
     let (code, reason) = &refused(&host)["thief"];
-    assert_eq!(code, "CONFLICT");
+    assert_eq!(code, "CONFLICT", "{reason}");
     assert!(reason.contains("arcana.plugin.v1.PluginService") && reason.contains("the host"), "{reason}");
     // A parameter stands behind what is written out.
     assert_eq!(host.get("/api/v1/plugins").await.0, 401);

@@ -157,6 +157,7 @@ async fn an_upload_that_does_not_end_is_ended() {
     };
     let (slow, refused) = tokio::join!(client.stream(INSTALL, endless(), &how), async {
         // Whoever comes second finds no place, until the first one has used up its time.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let busy = async || install(&client, &token, json!({}), &plugin("small", 1, 1)).await;
         let mut refused = None;
         until("there is no place", async || matches!(busy().await, Err(status) if status.code() == Code::Unavailable))

@@ -66,11 +66,11 @@ async fn what_comes_of_it_has_its_status() {
     assert_eq!(answer(&host, "/small").await, (200, json!(1)));
 
     // A lower number needs an explicit act.
-    assert_eq!(upload(&host, &token, "", plugin("small", 3, 3)).await.0, 201);
-    let older = || signed(&answering("small", 4), &(manifest("small", 2).replace("seq = 2", "seq = 1")));
+    assert_eq!(upload(&host, &token, "", plugin("small", 5, 5)).await.0, 201);
+    let older = || signed(&answering("small", 4), &(manifest("small", 2).replace("seq = 2", "seq = 4")));
     let (status, error) = upload(&host, &token, "", older()).await;
     assert_eq!(status, 409, "{error}");
-    assert_eq!(answer(&host, "/small").await, (200, json!(3)));
+    assert_eq!(answer(&host, "/small").await, (200, json!(5)));
     assert_eq!(upload(&host, &token, "?allow_downgrade=true", older()).await.0, 201);
     assert_eq!(answer(&host, "/small").await, (200, json!(4)));
 
@@ -135,7 +135,7 @@ async fn broken_files_are_refused_with_their_codes_and_what_runs_goes_on() {
     for (what, file, status, code) in [
         ("nothing", Vec::new(), 422, "NOT_COMPONENT"),
         ("a text", b"(component)".to_vec(), 422, "NOT_COMPONENT"),
-        ("no signature", packed, 403, "UNSIGNED"),
+        ("no signature", packed, 422, "UNSIGNED"),
         ("a flipped bit", flipped, 422, "DIGEST_MISMATCH"),
         ("cut off", good[..good.len() / 2].to_vec(), 422, ""),
         ("a foreign key", signed_by(&[&stranger], &answering("small", 2), &manifest("small", 2)), 403, "UNKNOWN_KEY"),
@@ -177,7 +177,7 @@ async fn who_wants_events_is_told_of_every_stage() {
     let stages: Vec<&str> = events.iter().map(|(_, data)| data["stage"].as_str().unwrap()).collect();
     assert!(events.iter().all(|(name, _)| name == "stage"), "{events:?}");
     assert_eq!((stages[0], stages[stages.len() - 1]), ("verifying", "activating"), "{stages:?}");
-    let order = ["verifying", "compiling", "migrating", "starting", "activating"];
+    let order = ["verifying", "compiling", "waiting", "starting", "activating"];
     let places: Vec<_> = stages.iter().map(|stage| order.iter().position(|known| known == stage).unwrap()).collect();
     assert!(places.is_sorted(), "{stages:?}");
     assert_eq!(answer(&host, "/small").await, (200, json!(1)));

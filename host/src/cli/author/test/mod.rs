@@ -106,7 +106,9 @@ fn test(args: &TestArgs) -> Result<bool> {
 
 /// Whether the first word is what is tested and no call.
 fn is_path(word: &str) -> bool {
-    Path::new(word).exists() || word.contains('/') || word.ends_with(".wasm") || word.starts_with('.')
+    // The full name of a function has a slash too, and a colon before it.
+    let slash = word.contains('/') && !word.contains(':');
+    Path::new(word).exists() || slash || word.ends_with(".wasm") || word.starts_with('.')
 }
 
 /// The calls of a command line: each may be followed by its input.
