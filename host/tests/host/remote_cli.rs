@@ -262,7 +262,7 @@ async fn a_plugin_is_installed_swapped_rolled_back_and_removed() {
     let digest = swapped["digest"].as_str().unwrap();
     assert_eq!(desk.ok(&["plugin", "rollback", "test/app", "--to", &digest[..16]]), "test/app 1.0.2 is active\n");
     assert_eq!(desk.json(&["plugin", "rollback", "test/app"])["plugin"]["version"], "1.0.1");
-    desk.run(&["plugin", "rollback", "test/app", "--to", "9.9.9"]).ends(1, &["NOT_KEPT"]);
+    desk.run(&["plugin", "rollback", "test/app", "--to", "9.9.9"]).ends(1, &["NOT_KEPT", "1.0.2 (2)"]);
 
     assert_eq!(desk.ok(&["plugin", "disable", "test/app"]), "test/app 1.0.1 is disabled\n");
     assert_eq!(answer(&desk.host, "/app").await.0, 404);
@@ -278,7 +278,7 @@ async fn a_plugin_is_installed_swapped_rolled_back_and_removed() {
 async fn the_lines_of_a_plugin_are_shown_and_followed() {
     let desk = Desk::new(Setup::identity().plugin("chaos", &crate::support::guest("chaos")));
     desk.login();
-    let (status, _) = desk.host.post("/test/chaos/flood-log", json!({ "lines": 3, "bytes": 5 })).await;
+    let (status, _) = desk.host.post("/test/chaos/flood-log", json!({ "lines": 3, "bytes": 8 })).await;
     assert!(status < 300, "{status}");
     let lines = desk.ok(&["plugin", "logs", "test/chaos", "--lines", "2"]);
     assert_eq!(lines.lines().count(), 2, "{lines}");
@@ -296,7 +296,7 @@ async fn the_lines_of_a_plugin_are_shown_and_followed() {
         .spawn()
         .unwrap();
     until("a new line is followed", async || {
-        desk.host.post("/test/chaos/flood-log", json!({ "lines": 1, "bytes": 5 })).await;
+        desk.host.post("/test/chaos/flood-log", json!({ "lines": 1, "bytes": 8 })).await;
         std::fs::read_to_string(&out).unwrap().lines().count() > 0
     })
     .await;
