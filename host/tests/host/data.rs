@@ -128,7 +128,7 @@ async fn a_run_of_migrations_that_fails_or_is_killed_goes_on_where_it_stopped() 
 #[tokio::test]
 async fn two_hosts_that_migrate_one_file_run_every_step_once() {
     let steps: Vec<String> = (2..=24)
-        .map(|at| format!("INSERT INTO steps VALUES ({at}); ALTER TABLE steps ADD COLUMN c{at} TEXT;"))
+        .map(|at| format!("INSERT INTO steps (at) VALUES ({at}); ALTER TABLE steps ADD COLUMN c{at} TEXT;"))
         .collect();
     let list: Vec<&str> = std::iter::once(LOG).chain(steps.iter().map(String::as_str)).collect();
     let setups = [json_log(), json_log()];
