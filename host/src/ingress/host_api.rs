@@ -68,7 +68,7 @@ pub fn services(
             });
             let routes = service::ROUTES.iter().filter(|(called, ..)| of_plugins && called == function);
             for (_, verb, template) in routes {
-                host.routes.push(Arc::new(route(&method, verb, *template, metrics)?));
+                host.routes.push(Arc::new(route(&method, verb, template, metrics)?));
             }
             methods.push(method);
         }

@@ -122,6 +122,11 @@ impl Loader {
         Ok(Prepared { plugin, on_enable: lifecycle.on_enable })
     }
 
+    /// Compiles a component ahead of its turn. What is wrong with it is told when it is prepared.
+    pub async fn warm(&self, verified: &Verified) {
+        let _ = self.cache.load(&self.compiler, &verified.digest.0, &verified.bytes).await;
+    }
+
     /// What lasts: its stores are migrated and `on-enable` runs. The plugin may be called from now on.
     ///
     /// # Errors

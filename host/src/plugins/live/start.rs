@@ -34,6 +34,12 @@ struct Offered {
     digest: Digest,
 }
 
+/// A file of the folder that nobody has seen, verified.
+struct Candidate {
+    file: Offered,
+    verified: Verified,
+}
+
 impl Plugins {
     /// Makes active what was installed and what the folder offers that nobody has seen. Every file is verified again.
     ///
@@ -208,24 +214,20 @@ impl Inner {
     /// Installs files that nobody has seen; answers those that were refused.
     async fn bring(self: &Arc<Self>, offered: Vec<Offered>) -> Vec<Failed> {
         let mut failed = Vec::new();
-        let mut candidates: Vec<(Offered, String, u64)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
         for file in offered {
             match self.verify(file.bytes.clone(), Purpose::Install).await {
-                Ok(verified) => {
-                    let plugin = &verified.manifest.plugin;
-                    failed.extend(newest(&mut candidates, (file, plugin.id.to_string(), plugin.seq)));
-                }
+                Ok(verified) => failed.extend(newest(&mut candidates, Candidate { file, verified })),
                 Err(refusal) => failed.push(Failed { what: file.path, refusal }),
             }
         }
-        // Side by side, as far as they compile; the one that comes first by name gets what two want.
-        let results = join_all(candidates.into_iter().map(|(file, ..)| async {
-            let by = Actor::Directory(file.name);
-            let outcome = self.offer(file.bytes, &by).await;
-            (file.path, outcome)
-        }))
-        .await;
-        failed.extend(results.into_iter().filter_map(|(what, outcome)| Some(Failed { what, refusal: outcome.err()? })));
+        // They are compiled side by side, and installed by name: the first one gets what two want.
+        join_all(candidates.iter().map(|candidate| self.loader.warm(&candidate.verified))).await;
+        for Candidate { file, .. } in candidates {
+            if let Err(refusal) = self.offer(file.bytes, &Actor::Directory(file.name)).await {
+                failed.push(Failed { what: file.path, refusal });
+            }
+        }
         failed
     }
 
@@ -253,24 +255,26 @@ impl Inner {
 }
 
 /// Of two files of one plugin the one with the higher sequence number counts; with one number and other content neither does.
-fn newest(candidates: &mut Vec<(Offered, String, u64)>, new: (Offered, String, u64)) -> Vec<Failed> {
-    let Some(place) = candidates.iter().position(|(_, id, _)| *id == new.1) else {
+fn newest(candidates: &mut Vec<Candidate>, new: Candidate) -> Vec<Failed> {
+    let id = |candidate: &Candidate| candidate.verified.manifest.plugin.id.to_string();
+    let Some(place) = candidates.iter().position(|known| id(known) == id(&new)) else {
         candidates.push(new);
         return Vec::new();
     };
-    let (known, _, seq) = &candidates[place];
-    if new.2 == *seq && known.digest != new.0.digest {
+    let known = &candidates[place];
+    let (seq, new_seq) = (known.verified.manifest.plugin.seq, new.verified.manifest.plugin.seq);
+    if new_seq == seq && known.file.digest != new.file.digest {
         let refuse = |what: &str, other: &str| {
             let message =
                 format!("seq {seq} is that of {other} too, with other content; every release needs a higher seq");
             Failed { what: what.to_owned(), refusal: Refusal::new(Code::SeqConflict.as_str(), 409, message) }
         };
-        let both = vec![refuse(&known.path, &new.0.path), refuse(&new.0.path, &known.path)];
+        let both = vec![refuse(&known.file.path, &new.file.path), refuse(&new.file.path, &known.file.path)];
         candidates.remove(place);
         return both;
     }
-    let newer = new.2 > *seq;
-    let (older, winner) = if newer { (&known.path, &new.0.path) } else { (&new.0.path, &known.path) };
+    let newer = new_seq > seq;
+    let (older, winner) = if newer { (&known.file.path, &new.file.path) } else { (&new.file.path, &known.file.path) };
     tracing::warn!(file = older, newer = winner, "another file of the same plugin counts");
     if newer {
         candidates[place] = new;

@@ -156,7 +156,7 @@ fn cargo_component_finds_the_wit_of_a_new_plugin() {
     // As it does it: the dependencies that are named first, then the folder alone, without its `deps`.
     for name in ["arcana:types", "arcana:plugin"] {
         let path = target["dependencies"][name]["path"].as_str().unwrap();
-        resolve.push_group(wit_parser::UnresolvedPackageGroup::parse_dir(&shared().join(path)).unwrap()).unwrap();
+        resolve.push_group(wit_parser::UnresolvedPackageGroup::parse_dir(shared().join(path)).unwrap()).unwrap();
     }
     let path = shared().join(target["path"].as_str().unwrap());
     let package = resolve.push_group(wit_parser::UnresolvedPackageGroup::parse_dir(&path).unwrap()).unwrap();

@@ -96,7 +96,7 @@ async fn who_follows_stays_over_a_swap_and_a_rollback() {
             break;
         }
     };
-    next("x".repeat(1)).await;
+    next("x".to_owned()).await;
     write(&host, 1, 2).await;
     next("x".repeat(2)).await;
     let (status, answer) = upload(&host, &token, "", version(2)).await;

@@ -166,8 +166,8 @@ async fn nobody_takes_the_places_of_the_host() {
     let shadow = signed(&answering("shadow", 1), &manifest_of("test/shadow", 1, "/api/v1/{anything}"));
     let host = json_log().plugin("thief", &thief).plugin("shadow", &shadow).start();
     let (code, reason) = &refused(&host)["thief"];
-    assert_eq!(code, "CONFLICT", "{reason}");
-    assert!(reason.contains("arcana.plugin.v1.PluginService") && reason.contains("the host"), "{reason}");
+    assert_eq!(code, "CONTRACT", "{reason}");
+    assert!(reason.contains("arcana:plugin/plugin-service@1.2.0"), "{reason}");
     // A parameter stands behind what is written out.
     assert_eq!(host.get("/api/v1/plugins").await.0, 401);
     let user = token(&host, "ada", "user");

@@ -106,7 +106,8 @@ async fn the_hosts_own_database_opens_twice() {
         let store = open_host_database(&folder.path().join("host.db"), SqliteSettings::default()).await.unwrap();
         let upsert = "INSERT INTO trust_state (one, serial) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET serial = ?1";
         assert_eq!(store.execute(upsert, vec![Value::Int64(4)], soon()).await, Ok(1));
-        let orphan = "INSERT INTO plugin_versions (id, digest, seq, version, installed_at) VALUES ('a/b', 'd', 1, '1.0.0', 0)";
+        let orphan =
+            "INSERT INTO plugin_versions (id, digest, seq, version, installed_at) VALUES ('a/b', 'd', 1, '1.0.0', 0)";
         assert!(matches!(store.execute(orphan, vec![], soon()).await, Err(SqlError::ForeignKeyViolation(_))));
         store.close().await;
     }

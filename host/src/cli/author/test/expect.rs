@@ -65,7 +65,8 @@ pub(super) fn problem(wanted: &WantedProblem, actual: &Problem, differences: &mu
     if let Some(wanted) = &wanted.fields {
         let mut fields: Vec<&str> = actual.details.iter().map(|detail| detail.field.as_str()).collect();
         let mut wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        (fields.sort_unstable(), wanted.sort_unstable());
+        fields.sort_unstable();
+        wanted.sort_unstable();
         if fields != wanted {
             differences.push(format!("at fields\n- {}\n+ {}", wanted.join(", "), fields.join(", ")));
         }
