@@ -62,6 +62,26 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
+/// What tells one state of a file from another without reading it: inode, size, and time of the last change.
+#[must_use]
+pub fn stamp(path: &Path) -> Option<Stamp> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// See [`stamp`].
+pub type Stamp = (u64, u64, i64, i64);
+
+/// Deletes kept files whose digests are not among these: what an installation left that did not come to its end.
+pub fn forget_others(dir: &Path, digests: &[Digest]) {
+    let known: Vec<PathBuf> = digests.iter().map(|digest| kept(dir, digest)).collect();
+    for stale in offered(dir).unwrap_or_default().into_iter().filter(|path| !known.contains(path)) {
+        if let Err(error) = std::fs::remove_file(&stale) {
+            tracing::warn!(path = %stale.display(), %error, "a file that is not kept cannot be deleted");
+        }
+    }
+}
+
 /// Where the installed file with this digest is kept.
 #[must_use]
 pub fn kept(dir: &Path, digest: &Digest) -> PathBuf {

@@ -12,6 +12,9 @@ use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::{Deed, Desired, Snapshot, Standing, Version, Writes};
 use crate::plugins::verify::Verified;
 
+/// The code of what waits for an administrator's approval.
+pub(super) const WAITS: &str = "APPROVAL_NEEDED";
+
 /// Characters of a digest that name a version at least.
 const SHORTEST_DIGEST: usize = 8;
 
@@ -182,7 +185,7 @@ impl Inner {
              `arcana plugin approve {id}`)",
             waiting.join(", ")
         );
-        Err(Refusal::new("APPROVAL_NEEDED", 409, message))
+        Err(Refusal::new(WAITS, 409, message))
     }
 
     pub(super) async fn disable(self: &Arc<Self>, id: &str, by: &Actor) -> Result<(), Refusal> {

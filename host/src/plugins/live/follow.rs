@@ -1,7 +1,6 @@
 //! Follows what changes elsewhere: the registry, which other hosts may share, and the trust file, which is the operator's.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +8,9 @@ use std::time::Duration;
 
 use arcana_signing::{Digest, TrustPolicy};
 
+use super::admin::WAITS;
 use super::{Actor, Inner};
+use crate::plugins::files;
 use crate::plugins::load::Prepared;
 use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::{Deed, Desired, Snapshot};
@@ -22,14 +23,14 @@ const SLOWEST: Duration = Duration::from_secs(30);
 pub(super) async fn run(inner: Arc<Inner>) {
     let every = inner.settings.poll.get();
     let mut wait = every;
-    let mut trust = inner.trust_file.as_deref().and_then(stamp);
+    let mut trust = inner.trust_file.as_deref().and_then(files::stamp);
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = inner.stop.cancelled() => return,
         }
         if let Some(path) = inner.trust_file.as_deref() {
-            let now = stamp(path);
+            let now = files::stamp(path);
             if now.is_some() && now != trust {
                 trust = now;
                 inner.trust_changed(path).await;
@@ -52,12 +53,6 @@ pub(super) async fn run(inner: Arc<Inner>) {
             }
         };
     }
-}
-
-/// What tells one state of a file from another without reading it.
-fn stamp(path: &Path) -> Option<(u64, u64, i64, i64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
 }
 
 impl Inner {
@@ -122,6 +117,10 @@ impl Inner {
 
     /// What another host runs does not run here. Answers what is worth another attempt.
     fn not_followed(&self, id: &str, refusal: Refusal) -> Option<Refusal> {
+        if refusal.code == WAITS {
+            tracing::warn!(plugin = id, reason = refusal.message, "plugin waits for an approval");
+            return None;
+        }
         tracing::error!(plugin = id, code = refusal.code, reason = refusal.message, "plugin refused");
         self.status.down(id, &refusal);
         (refusal.status >= 500).then_some(refusal)

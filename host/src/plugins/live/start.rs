@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use arcana_signing::{Code, Digest, Purpose, envelope};
 use futures_util::future::join_all;
 
+use super::admin::WAITS;
 use super::install::{InstallOptions, Progress};
 use super::{Actor, Inner, Plugins};
 use crate::plugins::files;
@@ -78,10 +79,11 @@ impl Plugins {
         for refusals in inner.bring(offered).await {
             failed.push(refusals);
         }
-        inner
-            .loader
-            .cache
-            .prune(&inner.snapshot().await?.versions.iter().filter(|v| v.kept).map(|v| v.digest.0).collect::<Vec<_>>());
+        let snapshot = inner.snapshot().await?;
+        let kept: Vec<Digest> =
+            snapshot.versions.iter().filter(|version| version.kept).map(|version| version.digest).collect();
+        inner.loader.cache.prune(&kept.iter().map(|digest| digest.0).collect::<Vec<_>>());
+        files::forget_others(&inner.kept, &kept);
         for failure in &failed {
             match failure.what.ends_with(".wasm") {
                 true => inner.status.file_refused(&failure.what, &failure.refusal),
@@ -171,7 +173,7 @@ impl Inner {
             match self.resume_one(ready, &mut active).await {
                 Ok(()) => {}
                 // Nobody is to be woken up by what waits for them.
-                Err(refusal) if refusal.code == "APPROVAL_NEEDED" => {
+                Err(refusal) if refusal.code == WAITS => {
                     tracing::warn!(plugin = plugin.id, reason = refusal.message, "plugin waits for an approval");
                 }
                 Err(refusal) => failed.push(Failed { what: plugin.id.clone(), refusal }),

@@ -1,6 +1,7 @@
 //! What went wrong lately, in memory: told by the API and counted by `/health`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::view::Failure;
+use crate::plugins::files::{Stamp, stamp};
 use crate::plugins::refusal::Refusal;
 
 /// Refused files of nobody that are remembered.
@@ -28,8 +30,8 @@ struct State {
     refused: VecDeque<Failure>,
     /// Plugins that are to run and do not.
     down: BTreeSet<String>,
-    /// Files of the folder that were refused, with the plugin where that is known.
-    files: BTreeMap<String, Option<String>>,
+    /// Files of the folder that were refused, with the plugin where that is known, and which state of the file it was.
+    files: BTreeMap<String, (Option<String>, Option<Stamp>)>,
 }
 
 impl Status {
@@ -56,8 +58,14 @@ impl Status {
     pub(super) fn file_refused(&self, path: &str, refusal: &Refusal) {
         self.refused(refusal);
         let id = refusal.about.as_ref().map(|about| about.id.clone());
-        self.state.lock().files.insert(path.to_owned(), id);
+        self.state.lock().files.insert(path.to_owned(), (id, stamp(Path::new(path))));
         self.count();
+    }
+
+    /// Whether this file was refused as it is now.
+    pub(super) fn knows(&self, path: &str) -> bool {
+        let now = stamp(Path::new(path));
+        self.state.lock().files.get(path).is_some_and(|(_, then)| then.is_some() && *then == now)
     }
 
     /// A file of the folder is gone, or another one now.
@@ -81,7 +89,7 @@ impl Status {
         let mut state = self.state.lock();
         state.errors.remove(id);
         state.down.remove(id);
-        state.files.retain(|_, of| of.as_deref() != Some(id));
+        state.files.retain(|_, (of, _)| of.as_deref() != Some(id));
         drop(state);
         self.count();
     }

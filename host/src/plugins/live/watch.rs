@@ -15,7 +15,7 @@ use crate::plugins::files;
 use crate::plugins::registry::Desired;
 
 /// A file that nobody has written to for so long is whole, or it is broken.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// How often a folder is looked for that is not there yet.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -127,6 +127,10 @@ async fn look(inner: &Arc<Inner>, path: &Path) -> Look {
         if inner.development {
             gone(inner, &name).await;
         }
+        return Look::Done;
+    }
+    // The refusal of one state of a file is told once; a touch asks again.
+    if inner.status.knows(&shown) {
         return Look::Done;
     }
     let offered = files::read(path, inner.max_file()).and_then(|bytes| {

@@ -108,6 +108,20 @@ async fn in_development_the_folder_is_what_there_is() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_refused_at_the_start_is_told_once_and_its_better_version_is_taken() {
+    let host = json_log().settings(WATCH).plugin("app", b"nothing").start();
+    assert_eq!(codes(&host)["app"], "NOT_COMPONENT");
+    // Whoever watches has looked at it by the time that the next file is in.
+    place(&host, "other", &plugin("other", 1, 9));
+    answers(&host, "/other", 9).await;
+    // `codes` fails where one file is refused twice.
+    assert_eq!((codes(&host).len(), health(&host).await), (1, (1, 1)));
+    place(&host, "app", &plugin("app", 1, 1));
+    answers(&host, "/app", 1).await;
+    until("nothing counts as failed", async || health(&host).await == (2, 0)).await;
+}
+
+#[tokio::test]
 async fn without_the_setting_nobody_looks() {
     let admin = Admin::start(setup()).await;
     place(&admin.host, "app", &plugin("app", 1, 1));

@@ -129,11 +129,11 @@ async fn swaps_leave_nothing_behind() {
     };
     swap(100).await;
     let before = resident(host);
-    swap(400).await;
+    swap(900).await;
     let after = resident(host);
-    println!("resident: {before} kB after 100 swaps, {after} kB after 500");
-    // One version that stayed would be more than 100 kB with its code and its instance.
-    assert!(after < before + 400 * 25, "{before} kB grew to {after} kB");
+    println!("resident: {before} kB after 100 swaps, {after} kB after 1,000");
+    // One version that stayed would be more than 100 kB with its code and its instance; the allocator may keep a little.
+    assert!(after < before + 900 * 15, "{before} kB grew to {after} kB");
     let instances = host.metric(r#"arcana_plugin_instances{plugin="test/app"}"#).await;
     assert!(instances <= 2.0, "{instances} instances are alive");
 }
