@@ -57,8 +57,8 @@ async fn follow(inner: &Arc<Inner>, mut events: mpsc::UnboundedReceiver<notify::
     // When each changed file is looked at: not before nothing has happened to it for a while.
     let mut due: BTreeMap<PathBuf, Instant> = BTreeMap::new();
     let quiet = inner.settings.debounce.get();
-    // What has changed since the start.
-    everything(inner, &mut due, quiet);
+    // What has changed since the start, before anybody watched.
+    everything(inner, &mut due, quiet).await;
     loop {
         let next = due.values().min().copied();
         let wake = async {
@@ -69,7 +69,7 @@ async fn follow(inner: &Arc<Inner>, mut events: mpsc::UnboundedReceiver<notify::
         };
         tokio::select! {
             event = events.recv() => match event {
-                Some(Ok(event)) if event.need_rescan() => everything(inner, &mut due, quiet),
+                Some(Ok(event)) if event.need_rescan() => everything(inner, &mut due, quiet).await,
                 Some(Ok(event)) => {
                     if matches!(event.kind, EventKind::Access(notify::event::AccessKind::Open(_) | notify::event::AccessKind::Read)) {
                         continue;
@@ -105,10 +105,16 @@ fn is_plugin(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "wasm")
 }
 
-fn everything(inner: &Inner, due: &mut BTreeMap<PathBuf, Instant>, quiet: Duration) {
-    for path in files::offered(&inner.folder).unwrap_or_default() {
-        due.insert(path, Instant::now() + quiet);
+/// Every file that is there, and in development those that plugins came from, which may be gone.
+async fn everything(inner: &Inner, due: &mut BTreeMap<PathBuf, Instant>, quiet: Duration) {
+    let mut paths = files::offered(&inner.folder).unwrap_or_default();
+    if inner.development
+        && let Ok(snapshot) = inner.snapshot().await
+    {
+        let sources = snapshot.plugins.values().map(|plugin| inner.folder.join(&plugin.source));
+        paths.extend(sources.filter(|path| is_plugin(path)));
     }
+    due.extend(paths.into_iter().map(|path| (path, Instant::now() + quiet)));
 }
 
 #[derive(PartialEq, Eq)]

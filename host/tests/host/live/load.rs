@@ -90,7 +90,8 @@ async fn a_hundred_swaps_under_load_fail_no_request() {
     for swap in 0..100 {
         let to = if swap % 2 == 0 { "1.0.1" } else { "1.0.2" };
         let (status, details) = admin.act("test/pair", "rollback", json!({ "version": to })).await;
-        assert_eq!((status, &details["plugin"]["version"]), (200, &json!(to)), "{details}");
+        let log = || admin.host.log().lines().rev().take(5).collect::<Vec<_>>().join("\n");
+        assert_eq!((status, &details["plugin"]["version"]), (200, &json!(to)), "{details}\n{}", log());
     }
     let swapped = swaps.elapsed();
     stop.store(true, Ordering::Relaxed);
