@@ -146,7 +146,15 @@ impl Connection {
 
     /// Opens a transaction that may write.
     pub(super) fn begin(&mut self, until: Until) -> Result<(), Stop> {
-        self.execute(Mode::Host, "BEGIN IMMEDIATE", &[], until).map(drop)
+        match self.execute(Mode::Host, "BEGIN IMMEDIATE", &[], until) {
+            Ok(_) => Ok(()),
+            // SQLite asks whether to go on once more when the statement is done: the transaction is open all the same.
+            Err(Stop::Yielded) if self.in_transaction() => Ok(()),
+            Err(stop) => {
+                self.clean();
+                Err(stop)
+            }
+        }
     }
 
     /// Makes the open transaction last.

@@ -172,3 +172,17 @@ async fn another_process_that_writes_is_waited_for_until_the_deadline() {
     let (written, released) = tokio::join!(waiting, release);
     assert_eq!((written, released), (Ok(1), Ok(())));
 }
+
+/// SQLite asks whether to go on after BEGIN too: wherever that interrupts it, the transaction is open once, or not at all.
+#[tokio::test]
+async fn a_transaction_that_is_interrupted_as_it_begins_begins_once() {
+    for inline_steps in 1..=24 {
+        let fixture = Fixture::with(SqliteSettings { inline_steps, ..Default::default() }).await;
+        for round in 1..=8 {
+            let mut transaction = fixture.store.begin(soon()).await.unwrap();
+            transaction.execute("INSERT INTO plain VALUES (?1, 'x')", vec![Value::Int64(round)]).await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+        assert_eq!(fixture.count("plain").await, 10, "{inline_steps}");
+    }
+}
