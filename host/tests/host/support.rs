@@ -232,7 +232,7 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
 }
 
 /// A client. What does TLS is the one that the host uses; no test needs it.
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap()
 }

@@ -69,7 +69,7 @@ impl Dev {
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
-        let response = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
+        let response = crate::support::client().get(format!("{}{path}", self.url)).send().await.unwrap();
         let status = response.status().as_u16();
         (status, response.json().await.unwrap())
     }
@@ -184,7 +184,7 @@ async fn shipped_plugins_are_served_beside_it() {
     let line = running.wait_for("first administrator:");
     running.wait_for("local/beside-notes 0.1.0 answers");
 
-    let client = reqwest::Client::new();
+    let client = crate::support::client();
     let words: Vec<&str> = line.split_whitespace().collect();
     let login = serde_json::json!({ "email": words[2], "password": words[5] });
     let answer: Value = client
