@@ -140,7 +140,7 @@ impl App {
         let loader = Loader {
             engine,
             live,
-            cache,
+            cache: Arc::new(cache),
             compiler: Compiler::new(options.program.clone(), config.limits.compile.clone()),
             stores: stores.clone(),
             memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
@@ -154,7 +154,7 @@ impl App {
         let trust = trust_policy(&trust_file, &data, options.development)?;
         let plugins = Plugins::new(Parts {
             loader,
-            registry: Registry::new(host_database),
+            registry: Registry::new(host_database, config.plugins.keep_changes),
             trust,
             trust_file: trust_file.exists().then_some(trust_file),
             catalog: catalog.clone(),

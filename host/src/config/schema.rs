@@ -106,7 +106,7 @@ impl Schema {
         };
         known.sort();
         known.dedup();
-        let close = known.iter().map(|key| (distance(&wrong, key), key)).min();
+        let close = known.iter().map(|key| (strsim::levenshtein(&wrong, key), key)).min();
         if let Some((distance, key)) = close
             && distance <= 2.max(wrong.len() / 5)
         {
@@ -130,20 +130,4 @@ const fn kind(section: bool) -> &'static str {
 
 fn as_str(path: &[String]) -> Vec<&str> {
     path.iter().map(String::as_str).collect()
-}
-
-/// How many letters must be added, removed or changed to make one text of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

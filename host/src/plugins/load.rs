@@ -42,7 +42,7 @@ pub struct Loader {
     /// The places of live instances.
     pub live: Arc<LiveInstances>,
     /// Compiled code.
-    pub cache: CodeCache,
+    pub cache: Arc<CodeCache>,
     /// The compiler child.
     pub compiler: Compiler,
     /// The stores.

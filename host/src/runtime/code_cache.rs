@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::hash::{Hash as _, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
@@ -53,21 +54,32 @@ impl CodeCache {
         Ok(Self { dir: dir.to_owned(), key: key.clone(), context, engine: engine.clone(), used: Mutex::default() })
     }
 
-    /// The component with this digest: from the cache, or compiled from `bytes` and kept.
+    /// The component with this digest: from the cache, or compiled from `bytes` and kept. Reading, checking and loading
+    /// megabytes of code takes its time, so a thread that may block does it.
     ///
     /// # Errors
     /// When it does not compile within the limits. A cache that cannot be written is logged and does no harm.
-    pub async fn load(&self, compiler: &Compiler, digest: &[u8; 32], bytes: &[u8]) -> Result<Component, CodeError> {
-        let path = self.path(digest);
+    pub async fn load(
+        self: &Arc<Self>,
+        compiler: &Compiler,
+        digest: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<Component, CodeError> {
+        let (path, digest) = (self.path(digest), *digest);
         self.used.lock().insert(path.clone());
-        if let Some(component) = self.read(&path, digest) {
+        let (cache, place) = (self.clone(), path.clone());
+        if let Some(component) = blocking(move || Ok(cache.read(&place, &digest))).await? {
             return Ok(component);
         }
         let code = compiler.compile(bytes).await?;
-        if let Err(error) = self.write(&path, digest, &code) {
-            tracing::warn!(path = %path.display(), %error, "the compiled code could not be kept");
-        }
-        self.deserialize(&code).map_err(|error| CodeError::Load(format!("{error:#}")))
+        let cache = self.clone();
+        blocking(move || {
+            if let Err(error) = cache.write(&path, &digest, &code) {
+                tracing::warn!(path = %path.display(), %error, "the compiled code could not be kept");
+            }
+            cache.deserialize(&code).map_err(|error| CodeError::Load(format!("{error:#}")))
+        })
+        .await
     }
 
     /// Deletes the code of a component that is no longer kept.
@@ -149,6 +161,14 @@ impl CodeCache {
         // this process started from its own binary, or carry a MAC under a key that only this host has.
         unsafe { Component::deserialize(&self.engine, code) }
     }
+}
+
+/// Does this on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CodeError> + Send + 'static,
+) -> Result<T, CodeError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|fault| Err(CodeError::Load(fault.to_string())))
 }
 
 /// Feeds a `std::hash::Hash` into SHA-256, so that the whole compatibility hash counts and not 64 bits of it.

@@ -60,7 +60,7 @@ impl Admin {
     /// `NOT_FOUND`, and `TOO_MANY_FOLLOWERS`.
     pub async fn lines(&self, input: &LogsInput) -> Result<Lines, Refusal> {
         let id = input.id();
-        self.plugins()?.get(&id).await?;
+        self.plugins()?.find(&id).await?;
         let last = usize::try_from(input.lines.unwrap_or(LINES)).unwrap_or(usize::MAX);
         let tail = self.tails.of(&id);
         let (reader, place) = match input.follow.unwrap_or(false) {

@@ -38,7 +38,7 @@ struct ListInput {
     state: Option<State>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Named {
     namespace: String,
     name: String,
@@ -82,8 +82,8 @@ pub struct InstallInput {
 /// Which log to read, and how.
 #[derive(Debug, Deserialize)]
 pub struct LogsInput {
-    namespace: String,
-    name: String,
+    #[serde(flatten)]
+    plugin: Named,
     /// How many lines of the past.
     pub lines: Option<u32>,
     /// Whether to stay for those that come.
@@ -100,7 +100,7 @@ impl LogsInput {
     /// The id of the plugin.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}/{}", self.namespace, self.name)
+        self.plugin.id()
     }
 }
 

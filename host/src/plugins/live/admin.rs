@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arcana_signing::Digest;
 
-use super::describe::PAGE;
 use super::install::Progress;
 use super::view::{Change, Details, Listing, State};
 use super::{Actor, Inner, Plugins, Target};
@@ -17,6 +16,13 @@ pub(super) const WAITS: &str = "APPROVAL_NEEDED";
 
 /// Characters of a digest that name a version at least.
 const SHORTEST_DIGEST: usize = 8;
+
+/// A version that runs and does not do well.
+pub(super) struct Unwell<'a> {
+    pub(super) digest: Digest,
+    pub(super) code: &'static str,
+    pub(super) why: &'a str,
+}
 
 impl Plugins {
     /// Every plugin that is installed, and what was refused lately.
@@ -33,6 +39,14 @@ impl Plugins {
     /// `NOT_FOUND`.
     pub async fn get(&self, id: &str) -> Result<Details, Refusal> {
         self.0.details(id).await
+    }
+
+    /// Whether there is such a plugin.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn find(&self, id: &str) -> Result<(), Refusal> {
+        self.0.snapshot().await?.plugin(id).map(drop).ok_or_else(|| Refusal::unknown(id))
     }
 
     /// Lets a plugin run that was disabled, or tries again with one that failed.
@@ -115,11 +129,8 @@ impl Plugins {
     /// What was done, newest first, of one plugin or of all.
     ///
     /// # Errors
-    /// `INVALID_SIZE` for none or more than 500 at once.
+    /// When the registry cannot be read.
     pub async fn changes(&self, id: Option<&str>, size: u32) -> Result<Vec<Change>, Refusal> {
-        if !(1..=PAGE).contains(&size) {
-            return Err(Refusal::new("INVALID_SIZE", 422, format!("size must be 1 to {PAGE}")));
-        }
         self.0.registry.changes(id, size).await.map_err(Refusal::host)
     }
 }
@@ -159,18 +170,36 @@ impl Inner {
         action: &'static str,
         by: &Actor,
     ) -> Result<(), Refusal> {
-        let verified = self.keep(id, &digest).await?;
-        self.approved(snapshot, id, &verified)?;
-        let prepared = self.loader.prepare(&verified).await?;
+        self.run_instead(snapshot, id, digest, (action, by), None).await
+    }
+
+    /// The same; where it is put in the place of one that does not do well, that one is marked, unless somebody has done
+    /// something about it meanwhile.
+    pub(super) async fn run_instead(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        id: &str,
+        digest: Digest,
+        (action, by): (&'static str, &Actor),
+        instead: Option<&Unwell<'_>>,
+    ) -> Result<(), Refusal> {
+        let (verified, prepared) = self.ready(snapshot, id, &digest).await?;
         let turn = self.turn().await?;
         self.approved(&turn.snapshot, id, &verified)?;
         let Some(plugin) = turn.snapshot.plugin(id) else { return Err(Refusal::unknown(id)) };
+        if instead.is_some_and(|bad| plugin.digest != bad.digest || !self.runs(id, &bad.digest)) {
+            return Ok(());
+        }
         let mut writes = Writes::default();
         writes.run(id, digest, verified.manifest.plugin.seq, &plugin.source);
+        if let Some(bad) = instead {
+            writes.failed(id, bad.digest, bad.code, bad.why);
+        }
         let version = verified.manifest.plugin.version.to_string();
         let from = turn.snapshot.present(id).map(|(version, digest)| (version.to_owned(), digest));
         let from = from.as_ref().map(|(version, digest)| (version.as_str(), *digest));
-        let deed = Deed { who: by.name(), action, id, from, to: Some((&version, digest)), outcome: "ok", message: "" };
+        let message = instead.map_or("", |bad| bad.why);
+        let deed = Deed { who: by.name(), action, id, from, to: Some((&version, digest)), outcome: "ok", message };
         turn.put(&prepared, &verified, false, writes, &deed, &Progress::default()).await
     }
 

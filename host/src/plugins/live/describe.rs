@@ -9,9 +9,6 @@ use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::{self, Desired, Snapshot, Standing};
 use crate::plugins::verify::Verified;
 
-/// Most changes that are answered at once.
-pub(super) const PAGE: u32 = 500;
-
 /// Changes that are shown with a plugin.
 const WITH_DETAILS: u32 = 20;
 

@@ -110,7 +110,16 @@ impl Inner {
         digest: &Digest,
     ) -> Result<(Verified, Prepared), Refusal> {
         let verified = self.keep(id, digest).await?;
-        self.approved(snapshot, id, &verified)?;
+        self.made_ready(snapshot, verified).await
+    }
+
+    /// The same with one that was verified.
+    pub(super) async fn made_ready(
+        &self,
+        snapshot: &Snapshot,
+        verified: Verified,
+    ) -> Result<(Verified, Prepared), Refusal> {
+        self.approved(snapshot, verified.manifest.plugin.id.as_str(), &verified)?;
         let prepared = self.loader.prepare(&verified).await?;
         Ok((verified, prepared))
     }

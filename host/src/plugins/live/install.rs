@@ -8,7 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::switch::Turn;
 use super::view::{Compatibility, Installed, State};
-use super::{Actor, Inner, Plugins, compare};
+use super::{Actor, FOLDER, Inner, Plugins, compare};
 use crate::plugins::load::Prepared;
 use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::{Deed, Desired, Facts, NewVersion, Snapshot, Standing, Writes};
@@ -112,10 +112,51 @@ impl Inner {
             let message = format!("it is larger than {} (plugins.max_file_bytes)", self.settings.max_file_bytes);
             return Err(Refusal::new("TOO_LARGE", 413, message));
         }
-        let verified = Arc::new(self.verify(bytes, Purpose::Install).await?);
-        let offer = Offer { inner: self, verified: &verified, options, by, progress };
+        let verified = self.verify(bytes, Purpose::Install).await?;
+        self.install_verified(&verified, options, by, progress).await
+    }
+
+    /// The same with a file that was verified.
+    async fn install_verified(
+        self: &Arc<Self>,
+        verified: &Verified,
+        options: &InstallOptions,
+        by: &Actor,
+        progress: &Progress,
+    ) -> Result<Installed, Refusal> {
+        let offer = Offer { inner: self, verified, options, by, progress };
         let plugin = &verified.manifest.plugin;
         offer.bring().await.map_err(|refusal| refusal.about(plugin.id.as_str(), &plugin.version, verified.digest))
+    }
+
+    /// Installs a file of the folder. Where an administrator has switched the plugin off it is only kept.
+    ///
+    /// # Errors
+    /// A refusal, which is recorded.
+    pub(super) async fn offer(self: &Arc<Self>, verified: &Verified, by: &Actor) -> Result<(), Refusal> {
+        let id = verified.manifest.plugin.id.as_str();
+        let off =
+            self.snapshot().await?.plugins.get(id).is_some_and(|known| {
+                known.desired == Desired::Disabled && known.disabled_by.as_deref() != Some(FOLDER)
+            });
+        let options = InstallOptions { activate: !off, allow_breaking: self.development, ..InstallOptions::default() };
+        match self.install_verified(verified, &options, by, &Progress::default()).await {
+            Ok(installed) => {
+                if !installed.pending.is_empty() {
+                    tracing::warn!(
+                        plugin = id,
+                        version = installed.version,
+                        waits_for = installed.pending.join(", "),
+                        "plugin waits for an approval"
+                    );
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                self.record_refusal("install", by, &refusal).await;
+                Err(refusal)
+            }
+        }
     }
 
     /// Remembers that something was refused, in the registry and for those who look.
@@ -151,7 +192,7 @@ impl Inner {
 /// A verified file on its way.
 struct Offer<'a> {
     inner: &'a Arc<Inner>,
-    verified: &'a Arc<Verified>,
+    verified: &'a Verified,
     options: &'a InstallOptions,
     by: &'a Actor,
     progress: &'a Progress,
@@ -193,7 +234,7 @@ impl Offer<'_> {
         self.progress.reach(Stage::Compiling);
         let prepared = inner.loader.prepare(verified).await?;
         if options.dry_run {
-            inner.check_conflicts(&snapshot, &prepared)?;
+            inner.catalog_with(&snapshot, &prepared)?;
             return Ok(answer);
         }
         answer.changed = true;

@@ -1,6 +1,7 @@
 //! The files of installed versions: in the registry's database, and at hand on the disk. Whichever is whole makes the other
 //! good again; what is read is verified every time.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arcana_signing::{Digest, Purpose};
@@ -17,13 +18,18 @@ impl Inner {
         tokio::task::spawn_blocking(move || verify(bytes, &trust, purpose, &prepass)).await.map_err(Refusal::host)?
     }
 
+    /// Reads a file of at most `plugins.max_file_bytes` on a thread that may block.
+    pub(super) async fn read(&self, path: PathBuf) -> Result<Vec<u8>, Refusal> {
+        let most = self.max_file();
+        tokio::task::spawn_blocking(move || files::read(&path, most)).await.map_err(Refusal::host)?
+    }
+
     /// The installed version with this digest, verified again.
     ///
     /// # Errors
     /// Why neither the database nor the disk has it as it was installed; what the trust policy has against it.
     pub(super) async fn keep(self: &Arc<Self>, id: &str, digest: &Digest) -> Result<Verified, Refusal> {
-        let path = files::kept(&self.kept, digest);
-        let at_hand = match files::read(&path, self.max_file()) {
+        let at_hand = match self.read(files::kept(&self.kept, digest)).await {
             Ok(bytes) => self.check(id, digest, bytes).await,
             Err(refusal) => Err(refusal),
         };
@@ -39,9 +45,7 @@ impl Inner {
         let Some(bytes) = self.registry.file(digest).await.map_err(Refusal::host)? else { return Err(refusal) };
         let verified = self.check(id, digest, bytes).await?;
         tracing::info!(plugin = id, %digest, "the installed file is taken from the database");
-        if let Err(error) = files::keep(&self.kept, digest, &verified.bytes) {
-            tracing::warn!(plugin = id, %error, "the installed file cannot be kept on the disk");
-        }
+        self.keep_at_hand(&verified).await;
         Ok(verified)
     }
 

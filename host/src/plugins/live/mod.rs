@@ -87,6 +87,9 @@ struct Inner {
     stop: CancellationToken,
 }
 
+/// The folder as it is recorded among those who change something.
+const FOLDER: &str = "directory";
+
 /// Who changes something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
@@ -117,7 +120,7 @@ impl Actor {
     pub fn name(&self) -> &str {
         match self {
             Self::Admin(subject) => subject,
-            Self::Directory(_) => "directory",
+            Self::Directory(_) => FOLDER,
             Self::Development => "development",
             Self::Host => "host",
         }

@@ -6,11 +6,10 @@ use std::time::Instant;
 use arcana_signing::Digest;
 use jiff::Timestamp;
 
-use super::install::Progress;
+use super::admin::Unwell;
 use super::view::Failure;
 use super::{Actor, Inner};
 use crate::plugins::refusal::Refusal;
-use crate::plugins::registry::{Deed, Writes};
 use crate::runtime::catalog::ActivePlugin;
 
 /// The code of the failure of a version that was taken back.
@@ -79,33 +78,13 @@ impl Inner {
 
     async fn try_take_back(self: &Arc<Self>, plugin: &Arc<ActivePlugin>, why: &str) -> Result<(), Refusal> {
         let id = &*plugin.id;
-        let digest = Digest(plugin.digest);
         let snapshot = self.snapshot().await?;
-        let Some(good) = snapshot.plugin(id).and_then(|plugin| snapshot.before(plugin)).cloned() else {
+        let before = snapshot.plugin(id).and_then(|plugin| snapshot.before(plugin));
+        let Some(good) = before.map(|version| version.digest) else {
             return Err(Refusal::new("NOT_KEPT", 404, "there is no earlier version to go back to"));
         };
-        let verified = self.keep(id, &good.digest).await?;
-        self.approved(&snapshot, id, &verified)?;
-        let prepared = self.loader.prepare(&verified).await?;
-        let turn = self.turn().await?;
-        // Somebody may have done something about it meanwhile.
-        if turn.snapshot.plugin(id).is_none_or(|plugin| plugin.digest != digest) || !self.runs(id, &digest) {
-            return Ok(());
-        }
-        let mut writes = Writes::default();
-        writes.run(id, good.digest, good.seq, "api");
-        writes.failed(id, digest, CODE, why);
-        let version = plugin.version.to_string();
-        let deed = Deed {
-            who: Actor::Host.name(),
-            action: "rollback",
-            id,
-            from: Some((&version, digest)),
-            to: Some((&good.version, good.digest)),
-            outcome: "ok",
-            message: why,
-        };
-        turn.put(&prepared, &verified, false, writes, &deed, &Progress::default()).await?;
+        let unwell = Unwell { digest: Digest(plugin.digest), code: CODE, why };
+        self.run_instead(&snapshot, id, good, ("rollback", &Actor::Host), Some(&unwell)).await?;
         self.loader.metrics.plugin_change("rollback", CODE);
         Ok(())
     }

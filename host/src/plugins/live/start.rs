@@ -9,14 +9,13 @@ use arcana_signing::{Code, Digest, Purpose, envelope};
 use futures_util::future::join_all;
 
 use super::admin::WAITS;
-use super::install::{InstallOptions, Progress};
-use super::{Actor, Inner, Plugins};
+use super::{Actor, FOLDER, Inner, Plugins};
 use crate::plugins::files;
 use crate::plugins::load::{LoadOptions, Prepared};
 use crate::plugins::refusal::Refusal;
-use crate::plugins::registry::{Desired, Snapshot};
+use crate::plugins::registry::{Desired, Plugin, Snapshot};
 use crate::plugins::verify::Verified;
-use crate::runtime::catalog::Catalog;
+use crate::runtime::catalog::{ActivePlugin, Catalog};
 
 /// A plugin or a file that was refused.
 #[derive(Debug)]
@@ -65,17 +64,17 @@ impl Plugins {
                 Err(refusal) => failed.push(Failed { what: path.display().to_string(), refusal }),
             }
         }
-        let snapshot = inner.snapshot().await?;
+        let mut snapshot = inner.snapshot().await?;
         if inner.development {
             inner.follow_folder(&snapshot, &offered, !failed.is_empty()).await?;
+            snapshot = inner.snapshot().await?;
         }
-        let snapshot = inner.snapshot().await?;
         inner.seen.store(snapshot.revision, Ordering::Release);
-        inner.heal_from(&snapshot, &offered).await;
+
+        // What ran comes first, whole: nobody takes another's place.
+        inner.resume(&snapshot, &offered, &mut failed).await?;
         offered.retain(|file| !snapshot.knows(&file.digest));
 
-        // What ran comes first, whole: nobody takes another's place. One whose next version is there waits for that one.
-        inner.resume(&snapshot, &mut failed).await?;
         for refusals in inner.bring(offered).await {
             failed.push(refusals);
         }
@@ -130,9 +129,9 @@ impl Inner {
         digests: impl Iterator<Item = Digest>,
     ) -> Result<(), Refusal> {
         for digest in digests {
-            let by_folder = |plugin: &&crate::plugins::registry::Plugin| {
+            let by_folder = |plugin: &&Plugin| {
                 plugin.desired == Desired::Disabled
-                    && plugin.disabled_by.as_deref() == Some("directory")
+                    && plugin.disabled_by.as_deref() == Some(FOLDER)
                     && snapshot.version(&plugin.id, &digest).is_some_and(|version| version.kept)
             };
             let Some(plugin) = snapshot.plugins.values().find(by_folder) else { continue };
@@ -145,29 +144,35 @@ impl Inner {
         Ok(())
     }
 
-    /// A kept file that was lost is made good by the same file in the folder.
-    async fn heal_from(self: &Arc<Self>, snapshot: &Snapshot, offered: &[Offered]) {
-        for file in offered {
-            let id = snapshot.versions.iter().find(|version| version.kept && version.digest == file.digest);
-            let Some(version) = id else { continue };
-            if self.keep(&version.id, &file.digest).await.is_ok() {
-                continue;
+    /// An installed version, ready to be called; where its kept file was lost, from the same file in the folder.
+    async fn ready_from(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        plugin: &Plugin,
+        offered: &[Offered],
+    ) -> Result<(Verified, Prepared), Refusal> {
+        let (id, digest) = (&plugin.id, &plugin.digest);
+        let file = offered.iter().find(|file| file.digest == *digest);
+        let verified = match (self.keep(id, digest).await, file) {
+            (Err(_), Some(file)) => {
+                // It is verified before it is used, like any kept file, and that makes the disk good too.
+                self.registry.restore(digest, &file.bytes).await.map_err(Refusal::host)?;
+                self.keep(id, digest).await?
             }
-            // It is verified before it is used, like any kept file.
-            let restored = self.registry.restore(&file.digest, &file.bytes).await;
-            if let Err(error) = restored {
-                tracing::warn!(file = file.path, %error, "the file cannot be put back into the database");
-            }
-            if let Err(error) = files::keep(&self.kept, &file.digest, &file.bytes) {
-                tracing::warn!(file = file.path, %error, "the file cannot be kept on the disk");
-            }
-        }
+            (kept, _) => kept?,
+        };
+        self.made_ready(snapshot, verified).await
     }
 
     /// What is to run runs again.
-    async fn resume(self: &Arc<Self>, snapshot: &Snapshot, failed: &mut Vec<Failed>) -> Result<(), Refusal> {
+    async fn resume(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        offered: &[Offered],
+        failed: &mut Vec<Failed>,
+    ) -> Result<(), Refusal> {
         let enabled: Vec<_> = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled).collect();
-        let ready = join_all(enabled.iter().map(|plugin| self.ready(snapshot, &plugin.id, &plugin.digest))).await;
+        let ready = join_all(enabled.iter().map(|plugin| self.ready_from(snapshot, plugin, offered))).await;
         let mut active = Vec::new();
         for (plugin, ready) in enabled.iter().zip(ready) {
             match self.resume_one(ready, &mut active).await {
@@ -186,7 +191,7 @@ impl Inner {
     async fn resume_one(
         &self,
         ready: Result<(Verified, Prepared), Refusal>,
-        active: &mut Vec<Arc<crate::runtime::catalog::ActivePlugin>>,
+        active: &mut Vec<Arc<ActivePlugin>>,
     ) -> Result<(), Refusal> {
         let (verified, prepared) = ready?;
         let plugin = &prepared.plugin;
@@ -217,42 +222,20 @@ impl Inner {
     async fn bring(self: &Arc<Self>, offered: Vec<Offered>) -> Vec<Failed> {
         let mut failed = Vec::new();
         let mut candidates: Vec<Candidate> = Vec::new();
-        for file in offered {
-            match self.verify(file.bytes.clone(), Purpose::Install).await {
+        for mut file in offered {
+            match self.verify(std::mem::take(&mut file.bytes), Purpose::Install).await {
                 Ok(verified) => failed.extend(newest(&mut candidates, Candidate { file, verified })),
                 Err(refusal) => failed.push(Failed { what: file.path, refusal }),
             }
         }
         // They are compiled side by side, and installed by name: the first one gets what two want.
         join_all(candidates.iter().map(|candidate| self.loader.warm(&candidate.verified))).await;
-        for Candidate { file, .. } in candidates {
-            if let Err(refusal) = self.offer(file.bytes, &Actor::Directory(file.name)).await {
+        for Candidate { file, verified } in candidates {
+            if let Err(refusal) = self.offer(&verified, &Actor::Directory(file.name)).await {
                 failed.push(Failed { what: file.path, refusal });
             }
         }
         failed
-    }
-
-    /// Installs a file of the folder. Where an administrator has switched the plugin off it is only kept.
-    pub(super) async fn offer(self: &Arc<Self>, bytes: Vec<u8>, by: &Actor) -> Result<(), Refusal> {
-        let contents = envelope::contents(&bytes).ok();
-        let manifest = contents.and_then(|contents| std::str::from_utf8(contents.manifest).ok().map(str::to_owned));
-        let id = manifest.and_then(|text| crate::plugins::manifest::Manifest::parse(&text).ok());
-        let id = id.map(|manifest| manifest.plugin.id.to_string()).unwrap_or_default();
-        let off = self.snapshot().await?.plugins.get(&id).is_some_and(|known| {
-            known.desired == Desired::Disabled && known.disabled_by.as_deref() != Some("directory")
-        });
-        let options = InstallOptions { activate: !off, allow_breaking: self.development, ..InstallOptions::default() };
-        let installed = Plugins(self.clone()).install(bytes, &options, by, &Progress::default()).await?;
-        if !installed.pending.is_empty() {
-            tracing::warn!(
-                plugin = installed.id,
-                version = installed.version,
-                waits_for = installed.pending.join(", "),
-                "plugin waits for an approval"
-            );
-        }
-        Ok(())
     }
 }
 

@@ -61,15 +61,15 @@ impl Inner {
         Catalog::build(self.host.clone(), plugins).map_err(|conflict| Refusal::new("CONFLICT", 409, conflict))
     }
 
-    /// Whether another plugin, or the host, has what this one wants, or there are too many.
-    pub(super) fn check_conflicts(&self, snapshot: &Snapshot, prepared: &Prepared) -> Result<(), Refusal> {
+    /// The catalog with a plugin that is to run, unless another one, or the host, has what it wants, or there are too many.
+    pub(super) fn catalog_with(&self, snapshot: &Snapshot, prepared: &Prepared) -> Result<Catalog, Refusal> {
         let id = &*prepared.plugin.id;
         let others = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled && plugin.id != id);
         if others.count() >= self.max_plugins {
             let message = format!("there are {} plugins already (limits.max_plugins)", self.max_plugins);
             return Err(Refusal::new("TOO_MANY_PLUGINS", 409, message));
         }
-        self.with(&prepared.plugin).map(drop)
+        self.with(&prepared.plugin)
     }
 }
 
@@ -88,40 +88,29 @@ impl Turn<'_> {
         progress: &Progress,
     ) -> Result<(), Refusal> {
         let inner = self.inner;
-        inner.check_conflicts(&self.snapshot, prepared)?;
+        // Nobody else changes the catalog as long as this turn lasts.
+        let catalog = inner.catalog_with(&self.snapshot, prepared)?;
         progress.reach(Stage::Starting);
         inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking }).await?;
         progress.reach(Stage::Activating);
-        // At hand before the row points at it; the database has it with the row.
-        if !files::is_kept(&inner.kept, &verified.digest, &verified.bytes)
-            && let Err(error) = files::keep(&inner.kept, &verified.digest, &verified.bytes)
-        {
-            tracing::warn!(plugin = deed.id, %error, "the installed file cannot be kept on the disk");
-        }
         let gone = self.prune(deed.id, verified.digest, &mut writes);
-        let catalog = match inner.with(&prepared.plugin) {
-            Ok(catalog) => catalog,
-            Err(refusal) => {
-                end(&prepared.plugin).await;
-                return Err(refusal);
-            }
-        };
         if let Err(refusal) = self.commit(writes, deed).await {
             end(&prepared.plugin).await;
             return Err(refusal);
         }
         inner.swap(catalog, deed.id);
-        inner.forget_files(&gone);
         inner.announce(&prepared.plugin, verified, deed);
         probation::begin(inner, &prepared.plugin);
+        inner.keep_at_hand(verified).await;
+        inner.forget_files(&gone);
         Ok(())
     }
 
     /// Makes a version run that the registry says is to run: nothing is written.
     pub(super) async fn follow(&self, prepared: &Prepared, verified: &Verified) -> Result<(), Refusal> {
         let inner = self.inner;
-        inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking: true }).await?;
         let catalog = inner.with(&prepared.plugin)?;
+        inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking: true }).await?;
         inner.swap(catalog, &prepared.plugin.id);
         inner.status.settled(&prepared.plugin.id);
         tracing::info!(plugin = %prepared.plugin.id, version = %prepared.plugin.version, "plugin is active, as another host has it");
@@ -150,9 +139,6 @@ impl Turn<'_> {
         // Where something of another host has not been seen yet, it is still to be looked for.
         let _ = inner.seen.compare_exchange(seen, revision, Ordering::AcqRel, Ordering::Acquire);
         inner.loader.metrics.plugin_change(deed.action, deed.outcome);
-        if let Err(error) = inner.registry.forget_changes(inner.settings.keep_changes).await {
-            tracing::warn!(%error, "old changes cannot be forgotten");
-        }
         Ok(())
     }
 
@@ -213,6 +199,18 @@ impl Inner {
             (None, None) => return,
         };
         self.loader.tails.of(id).say(Level::Info, &says);
+    }
+
+    /// The file that runs on the disk too, where the database is slower to be asked.
+    pub(super) async fn keep_at_hand(&self, verified: &Verified) {
+        let (dir, digest, bytes) = (self.kept.clone(), verified.digest, verified.bytes.clone());
+        let kept = tokio::task::spawn_blocking(move || match files::is_kept(&dir, &digest, &bytes) {
+            true => Ok(()),
+            false => files::keep(&dir, &digest, &bytes),
+        });
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(digest = %verified.digest, %error, "the installed file cannot be kept on the disk");
+        }
     }
 
     /// The files of versions that are no longer kept.

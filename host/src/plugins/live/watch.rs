@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use arcana_signing::envelope;
+use arcana_signing::{Purpose, envelope};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
@@ -139,7 +139,7 @@ async fn look(inner: &Arc<Inner>, path: &Path) -> Look {
     if inner.status.knows(&shown) {
         return Look::Done;
     }
-    let offered = files::read(path, inner.max_file()).and_then(|bytes| {
+    let offered = inner.read(path.to_owned()).await.and_then(|bytes| {
         let digest = envelope::parse(&bytes)?.digest();
         Ok((bytes, digest))
     });
@@ -153,7 +153,12 @@ async fn look(inner: &Arc<Inner>, path: &Path) -> Look {
                 }
                 return Look::Done;
             }
-            match inner.offer(bytes, &Actor::Directory(name)).await {
+            let by = Actor::Directory(name);
+            let outcome = match inner.verify(bytes, Purpose::Install).await {
+                Ok(verified) => inner.offer(&verified, &by).await,
+                Err(refusal) => Err(refusal),
+            };
+            match outcome {
                 Ok(()) => {
                     inner.status.file_changed(&shown);
                     return Look::Done;

@@ -26,6 +26,8 @@ const REMEMBERED: i64 = 200;
 /// The tables of `migrations/sqlite/host`.
 pub struct Registry {
     database: Arc<SqliteStore>,
+    /// Changes that are remembered.
+    keep_changes: u32,
 }
 
 /// Why a change was not recorded.
@@ -80,10 +82,10 @@ pub struct NewVersion<'a> {
 pub struct Writes(Vec<Statement>);
 
 impl Registry {
-    /// The registry in this database, whose migrations have run.
+    /// The registry in this database, whose migrations have run, with the last `keep_changes` changes.
     #[must_use]
-    pub fn new(database: Arc<SqliteStore>) -> Self {
-        Self { database }
+    pub fn new(database: Arc<SqliteStore>, keep_changes: u32) -> Self {
+        Self { database, keep_changes }
     }
 
     /// Everything as it is now.
@@ -115,8 +117,9 @@ impl Registry {
         for Statement { sql, params } in writes.0 {
             transaction.execute(&sql, params).await?;
         }
-        let Statement { sql, params } = record(deed);
-        transaction.execute(&sql, params).await?;
+        for Statement { sql, params } in self.record(deed) {
+            transaction.execute(&sql, params).await?;
+        }
         transaction.commit().await?;
         Ok(seen + 1)
     }
@@ -126,17 +129,7 @@ impl Registry {
     /// # Errors
     /// When the database cannot be written.
     pub async fn note(&self, deed: &Deed<'_>) -> Result<(), SqlError> {
-        let Statement { sql, params } = record(deed);
-        self.database.execute(&sql, params, until()).await.map(drop)
-    }
-
-    /// Forgets the oldest changes beyond so many.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn forget_changes(&self, keep: u32) -> Result<(), SqlError> {
-        let sql = "DELETE FROM plugin_changes WHERE n <= (SELECT max(n) FROM plugin_changes) - ?1";
-        self.database.execute(sql, vec![Value::Int64(keep.into())], until()).await.map(drop)
+        self.database.batch(self.record(deed).into(), until()).await.map(drop)
     }
 
     /// The last changes, newest first, of one plugin or of all.
@@ -292,6 +285,15 @@ impl Writes {
     /// Takes every approval of a plugin back.
     pub fn withdraw(&mut self, id: &str) {
         self.add("DELETE FROM plugin_approvals WHERE id = ?1", vec![Value::Text(id.into())]);
+    }
+}
+
+impl Registry {
+    /// Remembers a deed, and forgets the oldest beyond `keep_changes`.
+    fn record(&self, deed: &Deed<'_>) -> [Statement; 2] {
+        let forget = "DELETE FROM plugin_changes WHERE n <= (SELECT max(n) FROM plugin_changes) - ?1";
+        let params = vec![Value::Int64(self.keep_changes.into())];
+        [record(deed), Statement { sql: forget.into(), params }]
     }
 }
 

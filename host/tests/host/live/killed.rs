@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{Admin, setup};
+use crate::plugin_api::uploading;
 use crate::small::{answer, plugin};
 
 #[tokio::test]
@@ -22,13 +23,7 @@ async fn killed_at_any_step_it_is_the_old_one_or_the_new_one() {
     for step in 0..10_u32 {
         let seq = running + 1;
         let file = plugin("app", seq, u32::try_from(seq).unwrap());
-        let request = admin
-            .host
-            .client
-            .post(format!("{}/api/v1/plugins", admin.host.url))
-            .bearer_auth(&admin.token)
-            .header("content-type", "application/wasm")
-            .body(file);
+        let request = uploading(&admin.host, &admin.token, "", file);
         let answered =
             tokio::spawn(async move { request.send().await.is_ok_and(|response| response.status().is_success()) });
         tokio::time::sleep(whole * step / 8 + Duration::from_millis(1)).await;

@@ -15,6 +15,7 @@ use std::process::Stdio;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::plugin_api::upload;
 use crate::support::{Host, Setup, shipped};
 
 /// A host with an administrator.
@@ -64,18 +65,7 @@ impl Admin {
 
     /// Uploads a file; `query` such as `?dry_run=true`.
     pub(super) async fn upload(&self, file: &[u8], query: &str) -> (u16, Value) {
-        let response = self
-            .host
-            .client
-            .post(format!("{}/api/v1/plugins{query}", self.host.url))
-            .bearer_auth(&self.token)
-            .header("content-type", "application/wasm")
-            .body(file.to_vec())
-            .send()
-            .await
-            .unwrap();
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap())
+        upload(&self.host, &self.token, query, file.to_vec()).await
     }
 
     /// Uploads a file that is taken.
