@@ -36,6 +36,10 @@ impl context::Host for View<'_> {
         Ok(self.state.call.client.map(|address| address.to_string()))
     }
 
+    fn called_by_host(&mut self) -> wasmtime::Result<bool> {
+        Ok(self.state.call.is_by_host())
+    }
+
     fn now(&mut self) -> wasmtime::Result<i64> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))

@@ -39,11 +39,44 @@ pub struct Call {
     pub client: Option<IpAddr>,
     /// W3C Trace Context, where the caller sent one: `traceparent` and `tracestate`.
     pub trace: Option<Arc<(String, Option<String>)>>,
+    /// Whether the host makes the call. Private, so that only [`Call::of_host`] sets it.
+    by_host: bool,
 }
 
 impl Call {
     /// Longer than any call may take: a deadline that leaves the limit to the function called.
     pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// A call that serves a request of a client.
+    #[must_use]
+    pub const fn of_client(
+        principal: Option<Arc<Principal>>,
+        request_id: RequestId,
+        deadline: Instant,
+        client: IpAddr,
+        trace: Option<Arc<(String, Option<String>)>>,
+    ) -> Self {
+        Self { principal, request_id, deadline, client: Some(client), trace, by_host: false }
+    }
+
+    /// A call that the host makes for itself, without a caller. The function's own time limit is its deadline.
+    #[must_use]
+    pub fn of_host() -> Self {
+        Self {
+            principal: None,
+            request_id: RequestId::random(),
+            deadline: Instant::now() + Self::LONGEST,
+            client: None,
+            trace: None,
+            by_host: true,
+        }
+    }
+
+    /// Whether the host makes the call. Nothing that a client sends, a token carries or a plugin does brings this about.
+    #[must_use]
+    pub const fn is_by_host(&self) -> bool {
+        self.by_host
+    }
 }
 
 /// A fault of the host inside a capability. The guest is ended; the client learns no more than the request id.

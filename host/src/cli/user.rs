@@ -12,7 +12,7 @@ use super::serve::{Home, log_format, runtime};
 use crate::app::App;
 use crate::contract::{Binding, json};
 use crate::plugins::load::system_call;
-use crate::principal::{Principal, Role};
+use crate::principal::Principal;
 use crate::telemetry::logs;
 
 /// The function that makes accounts, whichever plugin provides it.
@@ -118,7 +118,7 @@ async fn call(
     let params: Vec<Val> =
         binding.decode(std::iter::empty(), query, &bytes).map_err(|problem| anyhow::anyhow!(explain(&problem)))?;
     let mut host_call = system_call();
-    host_call.principal = Some(Arc::new(system_principal()));
+    host_call.principal = Some(Arc::new(Principal::host()));
     let value = method.call(params, host_call).await.map_err(|problem| anyhow::anyhow!(explain(&problem)))?;
     let mut answer = Vec::new();
     match json::answer(&method.plan, value.as_slice(), &mut answer) {
@@ -133,17 +133,5 @@ fn explain(problem: &crate::problem::Problem) -> String {
     match details.is_empty() {
         true => problem.message.to_string(),
         false => format!("{} ({})", problem.message, details.join("; ")),
-    }
-}
-
-/// The caller of what the host does for itself: the nil UUID, which no account has, with every right.
-fn system_principal() -> Principal {
-    Principal {
-        subject: uuid::Uuid::nil().to_string().into(),
-        session_id: "system".into(),
-        roles: vec![Role::Superadmin.as_str().into()],
-        role: Role::Superadmin,
-        issued_at_ms: 0,
-        expires_at: i64::MAX,
     }
 }

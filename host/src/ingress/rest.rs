@@ -128,14 +128,10 @@ impl Rest {
         let params = route.binding.decode(path, parts.uri.query(), &body)?;
         self.gate.pass(method, &admitted, &params)?;
 
-        let call = Call {
-            principal: admitted.principal,
-            request_id,
-            // The function's own time limit sets the real one.
-            deadline: Instant::now() + Call::LONGEST,
-            client: Some(admitted.client),
-            trace: trace_context(&parts.headers),
-        };
+        // The function's own time limit sets the real deadline.
+        let deadline = Instant::now() + Call::LONGEST;
+        let trace = trace_context(&parts.headers);
+        let call = Call::of_client(admitted.principal, request_id, deadline, admitted.client, trace);
         let value = method.call(params, call).await?;
         let mut body = Vec::with_capacity(256);
         match json::answer(&method.plan, value.as_slice(), &mut body) {

@@ -21,7 +21,6 @@ use crate::backends::sqlite::{MigrationError, Policy, SqliteStores};
 use crate::capabilities::{self, Call, CryptoGrants, GrantedStore, PluginGrants, Services, Setting};
 use crate::config::Config;
 use crate::contract::{Contract, names};
-use crate::request_id::RequestId;
 use crate::runtime::catalog::ActivePlugin;
 use crate::runtime::code_cache::CodeCache;
 use crate::runtime::compile::Compiler;
@@ -363,13 +362,7 @@ fn not_linked(contract: &Contract, error: &wasmtime::Error) -> Refusal {
 /// A call that the host makes for itself, without a caller. The function's own time limit is its deadline.
 #[must_use]
 pub fn system_call() -> Call {
-    Call {
-        principal: None,
-        request_id: RequestId::random(),
-        deadline: Instant::now() + Call::LONGEST,
-        client: None,
-        trace: None,
-    }
+    Call::of_host()
 }
 
 async fn on_enable(runtime: &PluginRuntime, place: usize) -> Result<(), Refusal> {

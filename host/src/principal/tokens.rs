@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::cache::TokenCache;
 use super::keys::{TokenKey, TokenKeys};
 use super::revocation::{MAX_VALUE_BYTES, RevocationTable};
+use super::reserved::{is_reserved_session, is_reserved_subject};
 use super::{Principal, Role};
 
 /// The longest token, in bytes; a longer one is refused unread.
@@ -72,9 +73,9 @@ pub enum IssueError {
 /// Whom a token is for.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenRequest<'a> {
-    /// The id of the account: 1 to 256 bytes.
+    /// The id of the account: 1 to 256 bytes, and none that stands for the host ([`super::reserved`]).
     pub subject: &'a str,
-    /// The session: 1 to 256 bytes.
+    /// The session: 1 to 256 bytes, and none that stands for the host.
     pub session_id: &'a str,
     /// Names of roles; at least one.
     pub roles: &'a [String],
@@ -168,6 +169,9 @@ impl Tokens {
         }
         if !named(request.session_id) {
             return Err(IssueError::Invalid("the session id must have 1 to 256 bytes"));
+        }
+        if is_reserved_subject(request.subject) || is_reserved_session(request.session_id) {
+            return Err(IssueError::Invalid("the subject or the session id is reserved for the host itself"));
         }
         if request.roles.is_empty() || request.roles.len() > MAX_ROLES {
             return Err(IssueError::Invalid("there must be 1 to 16 roles"));
@@ -268,6 +272,10 @@ impl Tokens {
         let latest = now_s.saturating_add(self.leeway_s);
         let times = claims.iat <= latest && claims.nbf <= latest && claims.iat <= claims.exp;
         if claims.iss != self.issuer || claims.aud != self.audience || claims.sub.is_empty() || !times {
+            return Err(TokenError::Invalid);
+        }
+        // A right signature does not help: another host with these keys, or one from before, may have issued it.
+        if is_reserved_subject(&claims.sub) || is_reserved_session(&claims.session_id) {
             return Err(TokenError::Invalid);
         }
         Ok(Principal {

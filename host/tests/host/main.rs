@@ -26,6 +26,7 @@ mod operation;
 mod plugin_api;
 mod proto;
 mod remote_cli;
+mod security;
 mod sessions;
 mod sign_in_limits;
 mod small;

@@ -161,14 +161,9 @@ impl Grpc {
             Err(problem) => return status::of_problem(&problem, request_id).into_http(),
         };
         let deadline = start + grpc_timeout(headers).unwrap_or(Call::LONGEST).min(Call::LONGEST);
-        let call = Call {
-            principal: admitted.principal.clone(),
-            request_id: *request_id,
-            // The function's own time limit may be shorter.
-            deadline,
-            client: Some(admitted.client),
-            trace: trace_context(headers),
-        };
+        // The function's own time limit may be shorter.
+        let (caller, trace) = (admitted.principal.clone(), trace_context(headers));
+        let call = Call::of_client(caller, *request_id, deadline, admitted.client, trace);
         let until = deadline.min(start + self.settings.message_timeout.get());
         let request = request.map(|body| Patience::new(body, until));
 

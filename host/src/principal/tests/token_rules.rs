@@ -112,6 +112,37 @@ fn unusable_requests_are_refused() {
     }
 }
 
+/// Neither whoever may issue tokens nor whoever has the key makes one that stands for the host.
+#[test]
+fn no_token_stands_for_the_host() {
+    let tokens = ed_tokens();
+    let (key, roles) = (rfc8037_key(), ["superadmin".to_owned()]);
+    let good = issue(&tokens, "alice", "s1", NOW);
+    let (header, body) = (good.split('.').next().unwrap(), decode(good.split('.').nth(1).unwrap()));
+    let nil = "00000000-0000-0000-0000-000000000000";
+    for (subject, session_id) in [
+        (nil, "system"),
+        (nil, "s1"),
+        ("alice", "system"),
+        ("alice", "System"),
+        ("{00000000-0000-0000-0000-000000000000}", "s1"),
+        ("urn:uuid:00000000-0000-0000-0000-000000000000", "s1"),
+        ("00000000000000000000000000000000", "s1"),
+        ("system", "s1"),
+        ("host", "s1"),
+    ] {
+        let request = TokenRequest { subject, session_id, roles: &roles, life_seconds: None };
+        assert!(matches!(tokens.issue_at(&request, NOW), Err(IssueError::Invalid(_))), "{subject} {session_id}");
+        let mut claims = body.clone();
+        (claims["sub"], claims["session_id"]) = (json!(subject), json!(session_id));
+        let token = signed(header, &encode(&claims), &key);
+        for _ in 0..2 {
+            assert_eq!(tokens.verify_at(&token, NOW), Err(TokenError::Invalid), "{subject} {session_id}");
+        }
+    }
+    assert!(tokens.verify_at(&signed(header, &encode(&body), &key), NOW).is_ok(), "the same, for an account");
+}
+
 #[test]
 fn a_previous_key_stays_trusted_until_it_is_removed() {
     let old = rfc8037_key();
