@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use arcana::capabilities::{self, PluginGrants, Services};
+use arcana::capabilities::{self, HostWork, PluginGrants, Services};
 use arcana::config::Config;
 use arcana::plugins::load::system_call;
 use arcana::principal::keys::{HostKeys, TokenAlgorithm};
@@ -17,8 +17,9 @@ use arcana::principal::passwords::{PasswordSettings, Passwords};
 use arcana::principal::revocation::RevocationTable;
 use arcana::principal::tokens::{TokenSettings, Tokens};
 use arcana::runtime::engine::Engine;
+use arcana::runtime::live::{LiveInstances, LiveLimits};
 use arcana::runtime::plugin::{CallLimits, Function, PluginRuntime};
-use arcana::runtime::pool::{LiveInstances, Pool, PoolLimits};
+use arcana::runtime::pool::{Pool, PoolLimits};
 use arcana::runtime::state::HostState;
 use arcana::telemetry::metrics::Metrics;
 use arcana::telemetry::tail::Tails;
@@ -164,11 +165,17 @@ impl Guest {
         let limits = PoolLimits {
             transfer: config.limits.max_transfer.as_usize(),
             memory: MEMORY,
+            handles: usize::try_from(config.limits.max_handles)?,
             watermark: config.limits.memory_watermark.as_usize(),
             calls_per_instance: calls,
             max_idle: concurrency,
         };
-        let live = LiveInstances::new(usize::try_from(config.limits.max_instances)?);
+        let live = LiveInstances::new(&LiveLimits {
+            instances: usize::try_from(config.limits.max_instances)?,
+            reserved: usize::try_from(config.limits.instances_reserved)?,
+            share: usize::try_from(config.limits.instance_share)?,
+            memory: usize::try_from(config.limits.total_memory_bytes())?,
+        });
         let id: Arc<str> = "test/echo".into();
         let pre = linker.instantiate_pre(&self.component)?;
         let pool = Pool::new(pre, grants.clone(), limits, live, metrics.plugin_pool(&id));
@@ -210,12 +217,15 @@ fn grants(folder: &std::path::Path) -> anyhow::Result<Arc<PluginGrants>> {
         cache_entries: 8,
     };
     let revocations = Arc::new(RevocationTable::new(Tokens::keep_ms(&settings)));
-    let passwords = PasswordSettings { memory_kib: 64, iterations: 1, parallelism: 1, concurrency: 1, queue: 1 };
+    let passwords =
+        PasswordSettings { memory_kib: 64, iterations: 1, parallelism: 1, concurrency: 1, queue: 1, max_cost: 4 };
     let services = Services {
         tokens: Arc::new(Tokens::new(settings, keys.tokens, revocations)),
         passwords: Passwords::new(&passwords)?,
         keys: keys.plugins,
+        work: HostWork::new(1),
     };
+    let work = services.work.share();
     Ok(Arc::new(PluginGrants {
         plugin: "test/echo".into(),
         stores: Vec::new(),
@@ -223,6 +233,8 @@ fn grants(folder: &std::path::Path) -> anyhow::Result<Arc<PluginGrants>> {
         crypto: None,
         settings: HashMap::new(),
         services: Arc::new(services),
+        work,
+        large_input_bytes: Metrics::new()?.plugin_large_input_bytes("test/echo"),
         log_lines_per_call: 100,
         log_line_bytes: 4096,
         log_lines_dropped: Metrics::new()?.plugin_log_lines_dropped("test/echo"),

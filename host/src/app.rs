@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backends::memory_cache::{CacheSettings, MemoryCache};
 use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_database};
-use crate::capabilities::Services;
+use crate::capabilities::{HostWork, Services};
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
 use crate::ingress::admin::Admin;
@@ -35,7 +35,7 @@ use crate::runtime::catalog::LiveCatalog;
 use crate::runtime::code_cache::CodeCache;
 use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
-use crate::runtime::pool::LiveInstances;
+use crate::runtime::live::{LiveInstances, LiveLimits};
 use crate::telemetry::metrics::{Metrics, Watched};
 use crate::telemetry::tail::Tails;
 
@@ -117,10 +117,11 @@ impl App {
             tokens: tokens.clone(),
             passwords: Passwords::new(&password_settings(&config)).context("security.passwords")?,
             keys: keys.plugins,
+            work: HostWork::new(usize::try_from(config.limits.host_work)?),
         });
 
         let engine = Arc::new(Engine::new(&config.limits)?);
-        let live = LiveInstances::new(usize::try_from(config.limits.max_instances)?);
+        let live = LiveInstances::new(&live_limits(&config));
         let cache = CodeCache::new(&data.join("cache/code"), &keys.cache_mac, engine.wasmtime())
             .context("the cache of compiled code")?;
         let host_database = open_host_database(&data.join(&config.plugins.registry), sqlite_settings(&config))
@@ -128,7 +129,7 @@ impl App {
             .context("plugins.registry")?;
         let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite_settings(&config))?);
         let metrics = Arc::new(Metrics::new()?);
-        watch(&metrics, &services)?;
+        watch(&metrics, &services, &live)?;
 
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
@@ -243,7 +244,7 @@ async fn bind(section: &str, address: IpAddr, port: u16, development: bool) -> a
 }
 
 /// Shows on `/metrics` what other parts count for themselves.
-fn watch(metrics: &Metrics, services: &Arc<Services>) -> anyhow::Result<()> {
+fn watch(metrics: &Metrics, services: &Arc<Services>, live: &Arc<LiveInstances>) -> anyhow::Result<()> {
     let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let tokens = services.tokens.clone();
     metrics.watch(Watched::TokenCacheHits, move || tokens.cache_stats().0)?;
@@ -259,6 +260,16 @@ fn watch(metrics: &Metrics, services: &Arc<Services>) -> anyhow::Result<()> {
     metrics.watch(Watched::PasswordsRunning, move || number(passwords.passwords.stats().running))?;
     let passwords = services.clone();
     metrics.watch(Watched::PasswordsQueued, move || number(passwords.passwords.stats().queued))?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsAbandoned, move || passwords.passwords.stats().abandoned)?;
+    let passwords = services.clone();
+    metrics.watch(Watched::PasswordsTooCostly, move || passwords.passwords.stats().too_costly)?;
+    let instances = live.clone();
+    metrics.watch(Watched::InstancesMemory, move || number(instances.memory().0))?;
+    let instances = live.clone();
+    metrics.watch(Watched::InstancesMemoryLimit, move || number(instances.memory().1))?;
+    let instances = live.clone();
+    metrics.watch(Watched::InstancesEvicted, move || instances.evicted())?;
     Ok(())
 }
 
@@ -350,6 +361,17 @@ fn token_settings(config: &Config) -> TokenSettings {
     }
 }
 
+fn live_limits(config: &Config) -> LiveLimits {
+    let limits = &config.limits;
+    let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    LiveLimits {
+        instances: number(limits.max_instances),
+        reserved: number(limits.instances_reserved),
+        share: number(limits.instance_share),
+        memory: usize::try_from(limits.total_memory_bytes()).unwrap_or(usize::MAX),
+    }
+}
+
 fn password_settings(config: &Config) -> PasswordSettings {
     let passwords = &config.security.passwords;
     PasswordSettings {
@@ -358,6 +380,7 @@ fn password_settings(config: &Config) -> PasswordSettings {
         parallelism: passwords.parallelism,
         concurrency: usize::try_from(passwords.concurrency).unwrap_or(usize::MAX),
         queue: usize::try_from(passwords.queue).unwrap_or(usize::MAX),
+        max_cost: passwords.max_cost,
     }
 }
 

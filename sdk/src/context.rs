@@ -5,7 +5,9 @@ use core::time::Duration;
 use crate::Problem;
 use crate::generated::arcana::host::context as host;
 
-pub use host::{Principal, TraceContext, called_by_host, client_address, get_trace_context as trace_context, request_id};
+pub use host::{
+    Principal, TraceContext, called_by_host, client_address, get_trace_context as trace_context, request_id,
+};
 
 /// The caller, or none where nobody is signed in.
 #[must_use]

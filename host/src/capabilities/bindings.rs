@@ -8,7 +8,6 @@ wasmtime::component::bindgen!({
         world host {
             import arcana:host/database@0.1.0;
             import arcana:host/cache@0.1.0;
-            import arcana:host/crypto@0.1.0;
             import arcana:host/passwords@0.1.0;
             import arcana:host/keys@0.1.0;
             import arcana:host/token-issuer@0.1.0;

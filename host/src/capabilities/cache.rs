@@ -9,6 +9,9 @@ use super::bindings::arcana::host::cache::{Error, Host, HostLock, Lookup};
 use super::{HostFault, View};
 use crate::backends::memory_cache::{self, CacheError, CacheLock, CacheSpace};
 
+/// Most locks that one call holds: each costs the host the key and a place in the table of those that wait.
+const MAX_LOCKS: u32 = 100;
+
 /// What a guest's `lock` handle stands for: the right to compute an entry.
 pub struct HeldLock(CacheLock);
 
@@ -41,6 +44,9 @@ impl Host for View<'_> {
     }
 
     async fn get_or_lock(&mut self, key: String, wait_ms: u32) -> wasmtime::Result<Result<Lookup, Error>> {
+        if self.state.locks >= MAX_LOCKS {
+            return Ok(Err(Error::Unavailable(format!("the call holds {MAX_LOCKS} locks already"))));
+        }
         let wait = Duration::from_millis(u64::from(wait_ms));
         let found = self.namespace()?.get_or_lock(&key, wait).await;
         Ok(match found {

@@ -7,7 +7,8 @@ use prometheus::IntCounter;
 use wasmtime::component::Linker;
 
 use super::bindings::arcana::host;
-use super::{Capabilities, View};
+use super::work::{HostWork, WorkShare};
+use super::{Capabilities, View, crypto};
 use crate::backends::memory_cache::CacheSpace;
 use crate::backends::sqlite::SqliteStore;
 use crate::contract::nearest;
@@ -25,6 +26,8 @@ pub struct Services {
     pub passwords: Passwords,
     /// The keys that the host keeps for plugins.
     pub keys: PluginKeys,
+    /// Threads for large inputs.
+    pub work: HostWork,
 }
 
 /// The parts of `crypto` that were granted. Any of them brings digests and randomness.
@@ -81,6 +84,10 @@ pub struct PluginGrants {
     pub settings: HashMap<String, Setting>,
     /// What the capabilities work on.
     pub services: Arc<Services>,
+    /// Its part of the threads for large inputs.
+    pub work: WorkShare,
+    /// Counts the bytes of large inputs.
+    pub large_input_bytes: IntCounter,
     /// Most lines of log in one call.
     pub log_lines_per_call: u32,
     /// Longest line of log in bytes.
@@ -178,13 +185,13 @@ pub fn link<T: Send + 'static>(
         host::cache::add_to_linker::<T, Capabilities>(linker, view)?;
     }
     if grants.grants("crypto") {
-        host::crypto::add_to_linker::<T, Capabilities>(linker, view)?;
+        crypto::link_crypto(linker, view)?;
     }
     if grants.grants("passwords") {
         host::passwords::add_to_linker::<T, Capabilities>(linker, view)?;
     }
     if grants.grants("keys") {
-        host::keys::add_to_linker::<T, Capabilities>(linker, view)?;
+        crypto::link_keys(linker, view)?;
     }
     if grants.grants("token-issuer") {
         host::token_issuer::add_to_linker::<T, Capabilities>(linker, view)?;

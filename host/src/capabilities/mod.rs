@@ -11,6 +11,7 @@ mod grants;
 mod info;
 mod log;
 mod tokens;
+mod work;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use cache::HeldLock;
 pub use database::OpenTransaction;
 pub use grants::{CryptoGrants, GrantedStore, PluginGrants, Services, Setting, link, missing_grant};
 pub use log::Output;
+pub use work::{HostWork, WorkShare};
 
 use crate::principal::Principal;
 use crate::request_id::RequestId;

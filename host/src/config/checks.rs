@@ -1,5 +1,7 @@
 //! Rules over single values that a type cannot say, and over several values together.
 
+mod shares;
+
 use std::time::Duration;
 
 use super::{Config, Cors, Limits, Security, Sqlite};
@@ -40,6 +42,7 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
     sqlite(&config.database.sqlite, &mut rules);
     limits(&config.limits, &mut rules);
     security(&config.security, &mut rules);
+    shares::shares(config, &mut rules);
     let filter = tracing_subscriber::EnvFilter::builder().parse(&config.observability.log.filter);
     rules.must(
         filter.is_ok(),

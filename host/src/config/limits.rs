@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::memory::MemorySize;
 use super::units::{ByteSize, HumanDuration};
 
 /// `[limits]`
@@ -12,16 +13,26 @@ pub struct Limits {
     pub max_plugins: u32,
     /// The most live instances of the whole host.
     pub max_instances: u32,
+    /// Instances that are kept for each active plugin.
+    pub instances_reserved: u32,
+    /// How many of a hundred instances one plugin may have.
+    pub instance_share: u32,
+    /// The memory of all instances together.
+    pub total_memory: MemorySize,
     /// The memory of one instance, for plugins that do not say.
     pub memory: ByteSize,
     /// The most memory of one instance that a plugin may ask for.
     pub max_memory: ByteSize,
     /// An instance that has grown past this is not used again.
     pub memory_watermark: ByteSize,
+    /// The most handles that one instance holds open.
+    pub max_handles: u32,
     /// The stack of a running guest.
     pub wasm_stack: ByteSize,
     /// The most bytes that a guest passes to the host at once: in a host call, or as its answer.
     pub max_transfer: ByteSize,
+    /// Host calls over large input that cannot be divided and run beside the threads that serve.
+    pub host_work: u32,
     /// The longest a call may take, for plugins that do not say.
     pub call_timeout: HumanDuration,
     /// The longest call that a plugin may ask for.
@@ -48,6 +59,14 @@ pub struct Limits {
     pub rate_limits: bool,
     /// Compilation.
     pub compile: Compile,
+}
+
+impl Limits {
+    /// The bytes of memory that all instances may have together: never less than one instance may have alone.
+    #[must_use]
+    pub fn total_memory_bytes(&self) -> u64 {
+        self.total_memory.resolve().max(self.max_memory.as_u64())
+    }
 }
 
 /// `[limits.compile]`

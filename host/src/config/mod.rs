@@ -8,6 +8,7 @@ mod checks;
 mod errors;
 mod layers;
 mod limits;
+mod memory;
 mod net;
 mod schema;
 mod security;
@@ -28,6 +29,7 @@ use toml::{Table, Value};
 
 pub use errors::{ConfigError, ConfigErrors, Source};
 pub use limits::{Compile, Limits};
+pub use memory::MemorySize;
 pub use net::Network;
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
 pub use server::{App, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};

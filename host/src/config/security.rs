@@ -53,6 +53,8 @@ pub struct Passwords {
     pub iterations: u32,
     /// The lanes of one computation.
     pub parallelism: u32,
+    /// How many times the work of one computation a stored hash may ask for.
+    pub max_cost: u32,
     /// How many computations run at once; 0 for half of the processors.
     pub concurrency: u32,
     /// How many callers may wait.

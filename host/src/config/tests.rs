@@ -239,3 +239,35 @@ fn networks_contain_what_they_should() {
     assert!("10.0.0.0/33".parse::<Network>().is_err());
     assert!("example.com".parse::<Network>().is_err());
 }
+
+#[test]
+fn settings_by_which_one_plugin_could_take_what_others_need_are_refused() {
+    let refused = |text: &str| load(&[("local.toml", text)], &[]).err().unwrap_or_default().join("\n");
+    for (text, keys) in [
+        ("limits.max_concurrency = 256\n", &["limits.max_concurrency", "limits.max_instances"][..]),
+        ("limits.max_instances = 256\nlimits.max_concurrency = 300\n", &["limits.max_concurrency"]),
+        ("limits.instances_reserved = 5\n", &["limits.instances_reserved", "limits.max_plugins"]),
+        ("limits.max_plugins = 65\n", &["limits.max_plugins", "limits.instances_reserved"]),
+        ("limits.instance_share = 0\n", &["limits.instance_share"]),
+        ("limits.instance_share = 101\n", &["limits.instance_share"]),
+        ("limits.total_memory = \"128MiB\"\n", &["limits.total_memory", "limits.max_memory"]),
+        ("limits.total_memory = \"0%\"\n", &["limits.total_memory"]),
+        ("limits.total_memory = \"95%\"\n", &["limits.total_memory"]),
+        ("limits.total_memory = \"much\"\n", &["limits.total_memory"]),
+        ("limits.max_handles = 1\n", &["limits.max_handles"]),
+        ("limits.host_work = 0\n", &["limits.host_work"]),
+        ("limits.max_transfer = \"64KiB\"\n", &["cache.max_value_bytes", "limits.max_transfer"]),
+        ("security.passwords.max_cost = 0\n", &["security.passwords.max_cost"]),
+    ] {
+        let said = refused(text);
+        assert!(!said.is_empty(), "{text}is accepted");
+        assert!(keys.iter().all(|key| said.contains(key)), "{text}{said}");
+    }
+    let small =
+        "limits.max_instances = 16\nlimits.max_concurrency = 8\nlimits.concurrency = 8\nlimits.max_plugins = 4\n";
+    assert_eq!(refused(small), "");
+    assert_eq!(refused("limits.total_memory = \"256MiB\"\n"), "");
+    // A part of a small machine is never less than one instance may have.
+    let config = load(&[("local.toml", "limits.total_memory = \"1%\"\n")], &[]).unwrap();
+    assert!(config.limits.total_memory_bytes() >= 256 << 20);
+}

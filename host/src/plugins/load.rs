@@ -25,8 +25,9 @@ use crate::runtime::catalog::ActivePlugin;
 use crate::runtime::code_cache::CodeCache;
 use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
+use crate::runtime::live::LiveInstances;
 use crate::runtime::plugin::{CallError, CallLimits, Function, PluginRuntime, START_TIMEOUT};
-use crate::runtime::pool::{LiveInstances, Pool, PoolLimits};
+use crate::runtime::pool::{Pool, PoolLimits};
 use crate::runtime::state::HostState;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tail::Tails;
@@ -189,6 +190,8 @@ impl Loader {
             crypto,
             settings,
             services: self.services.clone(),
+            work: self.services.work.share(),
+            large_input_bytes: self.metrics.plugin_large_input_bytes(id),
             log_lines_per_call: self.config.limits.log_lines_per_call,
             log_line_bytes: self.config.limits.log_line_bytes.as_usize(),
             log_lines_dropped: self.metrics.plugin_log_lines_dropped(id),
@@ -229,6 +232,7 @@ impl Loader {
         };
         PoolLimits {
             memory,
+            handles: usize::try_from(limits.max_handles).unwrap_or(usize::MAX),
             watermark: limits.memory_watermark.as_usize(),
             transfer: limits.max_transfer.as_usize(),
             calls_per_instance,
@@ -239,7 +243,8 @@ impl Loader {
     fn concurrency(&self, manifest: &Manifest) -> usize {
         let limits = &self.config.limits;
         let wanted = manifest.limits.concurrency.unwrap_or(limits.concurrency).min(limits.max_concurrency);
-        usize::try_from(wanted).unwrap_or(Semaphore::MAX_PERMITS)
+        // Calls wait for an instance that the plugin may have; they do not fail for one that it may not.
+        usize::try_from(wanted).unwrap_or(Semaphore::MAX_PERMITS).min(self.live.most_of_one())
     }
 
     fn call_limits(&self, manifest: &Manifest) -> CallLimits {

@@ -242,10 +242,12 @@ impl PluginKeys {
         Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(&message, &signature).is_ok())
     }
 
-    /// HMAC-SHA-256 with the key `name` of a plugin.
-    #[must_use]
-    pub fn hmac_sha256(&self, plugin: &str, name: &str, data: &[u8]) -> [u8; 32] {
-        hmac(&*self.derive(plugin, name, "hmac-sha256"), &[data])
+    /// HMAC-SHA-256 with the key `name` of a plugin, over data that is yet to come.
+    ///
+    /// # Errors
+    /// The key has no length that HMAC takes; it takes every one.
+    pub fn mac(&self, plugin: &str, name: &str) -> Result<Hmac<Sha256>, hmac::digest::InvalidLength> {
+        Hmac::new_from_slice(&*self.derive(plugin, name, "hmac-sha256"))
     }
 
     fn signing_key(&self, plugin: &str, name: &str) -> SigningKey {

@@ -1,6 +1,7 @@
 //! Who calls: the authenticated caller, and what makes one believable (tokens, keys, revocation, passwords).
 
 mod cache;
+mod fair_queue;
 pub mod keys;
 pub mod passwords;
 pub mod reserved;

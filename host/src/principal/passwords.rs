@@ -2,19 +2,22 @@
 //!
 //! A computation takes tens of milliseconds of a processor and megabytes of memory, so both are bounded: a fixed number of
 //! threads, each with one block of memory that it uses again, behind a queue of fixed length. The threads run at a lower
-//! priority than those that serve requests, so that a login storm is slow for those who log in and nobody else.
+//! priority than those that serve requests, so that a login storm delays sign-ins and no other request. The queue has a
+//! line for each plugin, so that one plugin's storm does not delay another's sign-ins, and a job is not started after its caller
+//! has gone or its deadline has passed. A stored hash may ask for a few times the work of a new one and no more.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::phc::{Output, ParamsString, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
+
+use super::fair_queue::FairQueue;
 
 /// The longest password, in bytes.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
@@ -24,8 +27,8 @@ const SALT_BYTES: usize = 16;
 const MAX_SALT_BYTES: usize = 48;
 const HASH_BYTES: usize = 32;
 
-/// A hash that asks for more than this, and more than today's parameters, is not computed: KiB, passes, lanes.
-const MOST: (u32, u32, u32) = (256 << 10, 16, 16);
+/// A hash that asks for more lanes than this, and more than new ones have, is not computed. Lanes cost no work of their own.
+const MOST_LANES: u32 = 16;
 
 /// How long an idle thread keeps its memory.
 const KEEP_MEMORY: Duration = Duration::from_secs(5);
@@ -43,6 +46,17 @@ pub struct PasswordSettings {
     pub concurrency: usize,
     /// How many callers may wait.
     pub queue: usize,
+    /// How many times the memory, and the memory times the passes, of a new hash a stored one may ask for: at least 1.
+    pub max_cost: u32,
+}
+
+/// For whom a computation is.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The plugin, which has a line of its own.
+    pub plugin: Arc<str>,
+    /// A computation that has not begun by then is not begun.
+    pub deadline: Instant,
 }
 
 /// Why there is no answer.
@@ -57,6 +71,9 @@ pub enum PasswordError {
     /// The hash is none that this host made.
     #[error("the hash is none of this host's")]
     InvalidHash,
+    /// The hash asks for more work than the settings allow.
+    #[error("the hash asks for more memory or iterations than security.passwords.max_cost allows")]
+    TooCostly,
     /// A fault of the host; for the log.
     #[error("{0}")]
     Host(String),
@@ -84,6 +101,10 @@ pub struct PasswordStats {
     pub done: u64,
     /// Callers that were turned away since the start.
     pub rejected: u64,
+    /// Computations that were not begun since the start, because the caller had gone or the time was over.
+    pub abandoned: u64,
+    /// Hashes that asked for too much work since the start.
+    pub too_costly: u64,
 }
 
 /// One computation of the output for a password.
@@ -92,11 +113,19 @@ struct Job {
     salt: [u8; MAX_SALT_BYTES],
     salt_len: usize,
     params: Params,
+    deadline: Instant,
     answer: oneshot::Sender<Result<Zeroizing<[u8; HASH_BYTES]>, PasswordError>>,
 }
 
+impl Job {
+    /// Whether somebody waits for it who can still be answered in time.
+    fn is_wanted(&self) -> bool {
+        !self.answer.is_closed() && Instant::now() < self.deadline
+    }
+}
+
 struct Queue {
-    jobs: VecDeque<Job>,
+    jobs: FairQueue<Job>,
     closed: bool,
 }
 
@@ -107,13 +136,15 @@ struct Shared {
     running: AtomicUsize,
     done: AtomicU64,
     rejected: AtomicU64,
+    abandoned: AtomicU64,
+    too_costly: AtomicU64,
 }
 
 /// Hashes and verifies passwords. Dropping it ends its threads.
 pub struct Passwords {
     shared: Arc<Shared>,
     params: Params,
-    capacity: usize,
+    max_cost: u32,
 }
 
 impl Passwords {
@@ -127,14 +158,16 @@ impl Passwords {
         let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if settings.concurrency == 0 { (processors / 2).max(1) } else { settings.concurrency };
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), closed: false }),
+            queue: Mutex::new(Queue { jobs: FairQueue::new(settings.queue.max(1)), closed: false }),
             work: Condvar::new(),
             own_blocks: params.block_count(),
             running: AtomicUsize::new(0),
             done: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            too_costly: AtomicU64::new(0),
         });
-        let passwords = Self { shared: Arc::clone(&shared), params, capacity: settings.queue.max(1) };
+        let passwords = Self { shared: Arc::clone(&shared), params, max_cost: settings.max_cost.max(1) };
         for _ in 0..threads {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("passwords".to_owned()).spawn(move || shared.run()).map_err(host)?;
@@ -146,10 +179,10 @@ impl Passwords {
     ///
     /// # Errors
     /// The queue is full, the password too long, or the host has no randomness or memory.
-    pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+    pub async fn hash(&self, asker: &Asker, password: &str) -> Result<String, PasswordError> {
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt).map_err(host)?;
-        let output = self.compute(password, &salt, self.params.clone()).await?;
+        let output = self.compute(asker, password, &salt, self.params.clone()).await?;
         let hash = PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -163,16 +196,20 @@ impl Passwords {
     /// Compares. Without a hash (there is no such account) the same work is done and the answer is `Wrong`.
     ///
     /// # Errors
-    /// The queue is full, the password too long, the hash none of this host's, or the host has no memory.
-    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<Verdict, PasswordError> {
+    /// The queue is full, the password is too long, the hash is too costly or was not made by this host, or memory is exhausted.
+    pub async fn verify(&self, asker: &Asker, password: &str, hash: Option<&str>) -> Result<Verdict, PasswordError> {
         let Some(hash) = hash else {
-            self.compute(password, &[0; SALT_BYTES], self.params.clone()).await?;
+            self.compute(asker, password, &[0; SALT_BYTES], self.params.clone()).await?;
             return Ok(Verdict::Wrong);
         };
         let parsed = self.parse(hash).ok_or(PasswordError::InvalidHash)?;
+        if !self.can_afford(&parsed.params) {
+            self.shared.too_costly.fetch_add(1, Ordering::Relaxed);
+            return Err(PasswordError::TooCostly);
+        }
         let (weak_memory, weak_passes) =
             (parsed.params.m_cost() < self.params.m_cost(), parsed.params.t_cost() < self.params.t_cost());
-        let output = self.compute(password, &parsed.salt, parsed.params).await?;
+        let output = self.compute(asker, password, &parsed.salt, parsed.params).await?;
         let same: bool = subtle::ConstantTimeEq::ct_eq(output.as_slice(), parsed.hash.as_slice()).into();
         Ok(match (same, weak_memory || weak_passes) {
             (false, _) => Verdict::Wrong,
@@ -181,16 +218,14 @@ impl Passwords {
         })
     }
 
-    /// Reads a hash in the one form that this host makes: Argon2id, version 19, 32 bytes, affordable parameters.
+    /// Reads a hash in the one form that this host makes: Argon2id, version 19, 32 bytes.
     fn parse(&self, text: &str) -> Option<Parsed> {
         let hash = PasswordHash::new(text).ok()?;
         if hash.algorithm != Algorithm::Argon2id.ident() || hash.version != Some(Version::V0x13.into()) {
             return None;
         }
         let params = Params::try_from(&hash).ok()?;
-        if params.m_cost() > MOST.0.max(self.params.m_cost())
-            || params.t_cost() > MOST.1.max(self.params.t_cost())
-            || params.p_cost() > MOST.2.max(self.params.p_cost())
+        if params.p_cost() > MOST_LANES.max(self.params.p_cost())
             || !params.data().is_empty()
             || !params.keyid().is_empty()
         {
@@ -198,6 +233,12 @@ impl Passwords {
         }
         let output = hash.hash?;
         Some(Parsed { params, salt: hash.salt?.to_vec(), hash: output.as_bytes().try_into().ok()? })
+    }
+
+    /// Whether the work is within what the settings allow: the memory, and the memory times the passes.
+    fn can_afford(&self, params: &Params) -> bool {
+        let most = |own: u64| own.saturating_mul(self.max_cost.into());
+        u64::from(params.m_cost()) <= most(self.params.m_cost().into()) && cost(params) <= most(cost(&self.params))
     }
 
     /// What is going on.
@@ -208,12 +249,15 @@ impl Passwords {
             running: self.shared.running.load(Ordering::Relaxed),
             done: self.shared.done.load(Ordering::Relaxed),
             rejected: self.shared.rejected.load(Ordering::Relaxed),
+            abandoned: self.shared.abandoned.load(Ordering::Relaxed),
+            too_costly: self.shared.too_costly.load(Ordering::Relaxed),
         }
     }
 
     /// A caller that goes away (drops the future) takes its job with it.
     async fn compute(
         &self,
+        asker: &Asker,
         password: &str,
         salt: &[u8],
         params: Params,
@@ -225,25 +269,35 @@ impl Passwords {
         padded.get_mut(..salt.len()).ok_or(PasswordError::InvalidHash)?.copy_from_slice(salt);
         let (answer, done) = oneshot::channel();
         let password = Zeroizing::new(password.to_owned());
-        self.push(Job { password, salt: padded, salt_len: salt.len(), params, answer })?;
-        done.await.map_err(|_| PasswordError::Host("the password threads are gone".to_owned()))?
+        let job = Job { password, salt: padded, salt_len: salt.len(), params, deadline: asker.deadline, answer };
+        self.push(&asker.plugin, job);
+        // Not begun in time, or the host ends.
+        done.await.unwrap_or(Err(PasswordError::Busy))
     }
 
-    fn push(&self, job: Job) -> Result<(), PasswordError> {
+    fn push(&self, plugin: &Arc<str>, job: Job) {
         let mut queue = self.shared.queue.lock();
-        if queue.jobs.len() >= self.capacity {
+        if queue.jobs.is_full() {
             // Those who went away make room before anybody is turned away.
-            queue.jobs.retain(|job| !job.answer.is_closed());
+            let before = queue.jobs.len();
+            queue.jobs.retain(Job::is_wanted);
+            let gone = u64::try_from(before - queue.jobs.len()).unwrap_or(0);
+            self.shared.abandoned.fetch_add(gone, Ordering::Relaxed);
         }
-        if queue.jobs.len() >= self.capacity {
-            self.shared.rejected.fetch_add(1, Ordering::Relaxed);
-            return Err(PasswordError::Busy);
-        }
-        queue.jobs.push_back(job);
+        let cost = cost(&job.params);
+        let turned_away = queue.jobs.push(plugin, cost, job);
         drop(queue);
+        if let Some(job) = turned_away {
+            self.shared.rejected.fetch_add(1, Ordering::Relaxed);
+            let _ = job.answer.send(Err(PasswordError::Busy));
+        }
         self.shared.work.notify_one();
-        Ok(())
     }
+}
+
+/// The work of a computation: KiB that are written, over all passes.
+fn cost(params: &Params) -> u64 {
+    u64::from(params.m_cost()).saturating_mul(params.t_cost().into())
 }
 
 impl Drop for Passwords {
@@ -284,10 +338,11 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            while let Some(job) = queue.jobs.pop_front() {
-                if !job.answer.is_closed() {
+            while let Some(job) = queue.jobs.pop() {
+                if job.is_wanted() {
                     return Some(job);
                 }
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
             }
             if memory.is_empty() {
                 self.work.wait(&mut queue);

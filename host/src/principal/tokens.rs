@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::cache::TokenCache;
 use super::keys::{TokenKey, TokenKeys};
-use super::revocation::{MAX_VALUE_BYTES, RevocationTable};
 use super::reserved::{is_reserved_session, is_reserved_subject};
+use super::revocation::{MAX_VALUE_BYTES, RevocationTable};
 use super::{Principal, Role};
 
 /// The longest token, in bytes; a longer one is refused unread.

@@ -58,11 +58,13 @@ impl Engine {
     pub fn new(limits: &Limits) -> anyhow::Result<Self> {
         let n = limits.max_instances;
         let mut pool = PoolingAllocationConfig::new();
+        // As many of each as the largest components together can need, so that nothing runs out before the places do. This
+        // is address space; memory is taken when it is used.
         pool.total_component_instances(n)
-            .total_core_instances(n.saturating_mul(8))
-            .total_memories(n.saturating_mul(2))
-            .total_tables(n.saturating_mul(4))
-            .total_stacks(n)
+            .total_core_instances(n.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+            .total_memories(n.saturating_mul(MEMORIES_PER_COMPONENT))
+            .total_tables(n.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+            .total_stacks(n.saturating_mul(2))
             .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
             .max_memories_per_component(MEMORIES_PER_COMPONENT)
             .max_tables_per_component(CORE_INSTANCES_PER_COMPONENT)

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod code_cache;
 pub mod compile;
 pub mod engine;
+pub mod live;
 pub mod method;
 pub mod plugin;
 pub mod pool;

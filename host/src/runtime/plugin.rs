@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
+use wasmtime::PoolConcurrencyLimitError;
 use wasmtime::component::{ComponentExportIndex, Val};
 
 use super::engine::Engine;
 use super::pool::{Lease, LeaseError, Pool};
-use super::state::DeadlineReached;
+use super::state::{DeadlineReached, Refused};
 use crate::capabilities::{Call, HostFault};
 use crate::problem::{Kind, Problem};
 use crate::telemetry::metrics::{CallMetrics, PluginMetrics};
@@ -136,8 +137,10 @@ pub enum Overload {
     Queue,
     /// The wait for a turn was too long.
     Concurrency,
-    /// Every instance of the host is at work.
+    /// Every instance of the host is at work, or kept for another plugin.
     Instances,
+    /// The memory of all instances together is used up, or kept for another plugin.
+    Memory,
     /// The plugin is being stopped.
     Stopping,
 }
@@ -150,6 +153,7 @@ impl Overload {
             Self::Queue => "too many calls are waiting for this plugin",
             Self::Concurrency => "too many calls are running in this plugin",
             Self::Instances => "every instance of the host is at work",
+            Self::Memory => "the memory for instances of the host is used up",
             Self::Stopping => "the plugin is being stopped",
         }
     }
@@ -232,7 +236,8 @@ impl PluginRuntime {
     async fn lease(&self, call: Call) -> Result<Lease, CallError> {
         self.pool.lease(call, self.functions.len()).await.map_err(|error| match error {
             LeaseError::Full => CallError::Overloaded(Overload::Instances),
-            LeaseError::Failed { error, last_words } => classify(&error, false, last_words),
+            LeaseError::NoMemory => CallError::Overloaded(Overload::Memory),
+            LeaseError::Failed { error, last_words, refused } => classify(&error, refused, last_words),
         })
     }
 
@@ -254,6 +259,7 @@ impl PluginRuntime {
                     Overload::Queue => self.metrics.queue_full.inc(),
                     Overload::Concurrency => self.metrics.concurrency_full.inc(),
                     Overload::Instances => self.metrics.instances_full.inc(),
+                    Overload::Memory => self.metrics.total_memory_full.inc(),
                     Overload::Stopping => {}
                 }
                 tracing::debug!(plugin = %self.id, function = %function.name, request_id = %request, ?limit, "refused");
@@ -316,7 +322,7 @@ impl PluginRuntime {
                 }
                 Err(error) => {
                     let memory_refused = lease.memory_refused();
-                    if memory_refused {
+                    if memory_refused == Refused::Own {
                         self.metrics.memory_full.inc();
                     }
                     Err(classify(&error, memory_refused, lease.last_words()))
@@ -365,15 +371,22 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn classify(error: &wasmtime::Error, memory_refused: bool, last_words: Vec<String>) -> CallError {
+fn classify(error: &wasmtime::Error, memory_refused: Refused, last_words: Vec<String>) -> CallError {
     if error.downcast_ref::<DeadlineReached>().is_some() {
         return CallError::Timeout;
     }
     if error.downcast_ref::<HostFault>().is_some() {
         return CallError::Host(format!("{error:#}"));
     }
+    // Both are a lack of the host's, whatever the guest makes of it, and no fault of this version.
+    if memory_refused == Refused::Total {
+        return CallError::Overloaded(Overload::Memory);
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return CallError::Overloaded(Overload::Instances);
+    }
     // Everything else that ends a guest is its own doing: a trap, an exit, a value that is none of its type.
-    let why = if memory_refused { "out of memory (limits.memory): " } else { "" };
+    let why = if memory_refused == Refused::Own { "out of memory (limits.memory): " } else { "" };
     let links: Vec<String> = error.chain().map(ToString::to_string).filter(|link| !link.starts_with(STACK)).collect();
     CallError::Trap(Trap {
         cause: format!("{why}{}", links.join(": ")),

@@ -6,27 +6,33 @@
 //! - its memory has grown past the watermark,
 //! - the call left a transaction or a lock open,
 //! - the plugin asks for a fresh instance for every call,
-//! - another plugin needs its place and it is idle.
+//! - it is idle, and another plugin needs its place, or somebody its memory (`live.rs`).
 //!
 //! So the rule is "poisoned before the call, cleared on success": a [`Lease`] that is dropped without [`Lease::keep`]
 //! takes the instance with it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Func, Instance as ComponentInstance, InstancePre};
 
-use super::state::{HostState, MemoryLimit, new_store};
+use super::live::{HeldMemory, LiveInstances, Place, Share};
+use super::state::{HostState, MemoryLimit, Refused, new_store};
 use crate::capabilities::{Call, PluginGrants};
 use crate::telemetry::metrics::{Gauged, PoolMetrics};
+
+/// The host memory of one handle in bytes, at most: an entry in the instance's table, one in the host's, and its resource.
+pub const BYTES_PER_HANDLE: usize = 160;
 
 /// When instances of a plugin retire, and what they may use.
 #[derive(Debug, Clone)]
 pub struct PoolLimits {
-    /// Linear memory of one instance in bytes.
+    /// Linear memory and tables of one instance in bytes.
     pub memory: usize,
+    /// Handles that one instance may hold open at once: its own, and those of the host.
+    pub handles: usize,
     /// An instance whose memory has grown past this many bytes is not used again.
     pub watermark: usize,
     /// Bytes that the guest may pass to the host at once: in a host call, or as the answer of a call.
@@ -37,68 +43,20 @@ pub struct PoolLimits {
     pub max_idle: usize,
 }
 
-/// All live instances of the host: bounded, and idle ones give way to those that are needed.
-pub struct LiveInstances {
-    live: AtomicUsize,
-    max: usize,
-    pools: Mutex<Vec<Weak<Pool>>>,
-}
-
-impl LiveInstances {
-    /// At most `max` instances at once.
-    #[must_use]
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { live: AtomicUsize::new(0), max, pools: Mutex::default() })
-    }
-
-    /// How many instances are alive.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.live.load(Ordering::Relaxed)
-    }
-
-    /// A place for one more instance; where there is none an idle instance of any plugin is given up for it.
-    fn place(self: &Arc<Self>) -> Option<Place> {
-        loop {
-            let taken = self
-                .live
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |live| (live < self.max).then_some(live + 1));
-            if taken.is_ok() {
-                return Some(Place(self.clone()));
-            }
-            // Dropped outside the lock: freeing an instance unmaps memory.
-            let evicted = {
-                let pools = self.pools.lock();
-                let fullest = pools.iter().filter_map(Weak::upgrade).max_by_key(|pool| pool.idle.lock().len());
-                fullest.and_then(|pool| pool.idle.lock().pop())
-            };
-            evicted?;
-        }
-    }
-}
-
-/// One of the places of [`LiveInstances`].
-struct Place(Arc<LiveInstances>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.live.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// The warm instances of one plugin.
 pub struct Pool {
     pre: InstancePre<HostState>,
     grants: Arc<PluginGrants>,
     limits: PoolLimits,
     live: Arc<LiveInstances>,
+    share: Arc<Share>,
     metrics: PoolMetrics,
     idle: Mutex<Vec<Warm>>,
     closed: AtomicBool,
 }
 
 /// An instance with its store. The place is the last field: it is given back when the store is gone.
-struct Warm {
+pub(super) struct Warm {
     store: Store<HostState>,
     instance: ComponentInstance,
     functions: Vec<Option<Func>>,
@@ -110,14 +68,18 @@ struct Warm {
 /// Why there is no instance.
 #[derive(Debug)]
 pub enum LeaseError {
-    /// Every place of the host is taken by an instance that is at work.
+    /// Every place of the host is taken by an instance that is at work, or kept for another plugin.
     Full,
+    /// The memory of all instances together is used up, or kept for another plugin.
+    NoMemory,
     /// The component could not be instantiated: its start function trapped, or a fault of the host.
     Failed {
         /// What happened.
         error: wasmtime::Error,
         /// The last lines that the guest wrote.
         last_words: Vec<String>,
+        /// Whether it was refused memory.
+        refused: Refused,
     },
 }
 
@@ -136,14 +98,12 @@ impl Pool {
             grants,
             limits,
             live,
+            share: Arc::default(),
             metrics,
             idle: Mutex::default(),
             closed: AtomicBool::new(false),
         });
-        let mut pools = pool.live.pools.lock();
-        pools.retain(|known| known.strong_count() > 0);
-        pools.push(Arc::downgrade(&pool));
-        drop(pools);
+        pool.live.add(&pool);
         pool
     }
 
@@ -158,7 +118,7 @@ impl Pool {
                 let state = warm.store.data_mut();
                 state.capabilities.start_call(call);
                 // A guest may live with a refusal; the next call's trap is another matter.
-                state.memory.refused = false;
+                state.memory.refused = Refused::No;
                 warm.store.set_epoch_deadline(1);
                 warm
             }
@@ -168,15 +128,22 @@ impl Pool {
     }
 
     async fn fresh(&self, call: Call, functions: usize) -> Result<Warm, LeaseError> {
-        let place = self.live.place().ok_or(LeaseError::Full)?;
+        let place = self.live.place(&self.share).ok_or(LeaseError::Full)?;
         let counted = Gauged::new(&self.metrics.instances, 1);
-        let memory = MemoryLimit::new(self.limits.memory, &self.metrics.memory);
-        let mut store = new_store(self.pre.engine(), &self.grants, call, memory);
+        let mut held = HeldMemory::new(self.live.clone(), self.share.clone());
+        // The handles are counted as if all of them were open: wasmtime does not tell how many are.
+        if !held.take(self.limits.handles.saturating_mul(BYTES_PER_HANDLE)).await {
+            return Err(LeaseError::NoMemory);
+        }
+        let memory = MemoryLimit::new(self.limits.memory, held, &self.metrics.memory);
+        let mut store = new_store(self.pre.engine(), &self.grants, call, memory, self.limits.handles);
         store.set_hostcall_fuel(self.limits.transfer);
         let instance = match self.pre.instantiate_async(&mut store).await {
             Ok(instance) => instance,
             Err(error) => {
-                return Err(LeaseError::Failed { error, last_words: store.data().capabilities.last_words() });
+                let state = store.data();
+                let (last_words, refused) = (state.capabilities.last_words(), state.memory.refused);
+                return Err(LeaseError::Failed { error, last_words, refused });
             }
         };
         Ok(Warm { store, instance, functions: vec![None; functions], calls: 0, _counted: counted, _place: place })
@@ -193,6 +160,21 @@ impl Pool {
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.lock().len()
+    }
+
+    /// Gives up an idle instance.
+    pub(super) fn take_idle(&self) -> Option<Warm> {
+        self.idle.lock().pop()
+    }
+
+    /// Whether it takes part no longer.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// The places and the memory that the plugin has taken.
+    pub(super) const fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 }
 
@@ -232,8 +214,8 @@ impl Lease {
 
     /// Whether the guest was refused memory.
     #[must_use]
-    pub fn memory_refused(&self) -> bool {
-        self.warm.as_ref().is_some_and(|warm| warm.store.data().memory.refused)
+    pub fn memory_refused(&self) -> Refused {
+        self.warm.as_ref().map_or(Refused::No, |warm| warm.store.data().memory.refused)
     }
 
     /// The last lines that the guest wrote in this call.

@@ -12,11 +12,13 @@ use prometheus::{
 };
 
 mod requests;
+mod watched;
 
 pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
+pub use watched::Watched;
 
 use super::process;
-use super::pulled::{Kind, Pulled, float, whole};
+use super::pulled::{Pulled, float, whole};
 
 /// A quarter of a millisecond to ten seconds.
 const REQUEST_SECONDS: &[f64] =
@@ -30,7 +32,7 @@ const CALL_SECONDS: &[f64] =
 const UNROUTED: &str = "(host)";
 
 /// The limits that turn something away, as `arcana_limit_rejections_total` names them.
-const LIMITS: [&str; 15] = [
+const LIMITS: [&str; 16] = [
     "rate",
     "body",
     "answer",
@@ -41,6 +43,7 @@ const LIMITS: [&str; 15] = [
     "concurrency",
     "instances",
     "memory",
+    "total_memory",
     "rows",
     "result_bytes",
     "upload",
@@ -97,63 +100,20 @@ families! {
     plugin_traps: IntCounterVec = "arcana_plugin_traps_total" ["plugin"];
     /// Live instances.
     plugin_instances: IntGaugeVec = "arcana_plugin_instances" ["plugin"];
-    /// Linear memory of the live instances in bytes.
+    /// Linear memory and tables of the live instances in bytes.
     plugin_memory: IntGaugeVec = "arcana_plugin_memory_bytes" ["plugin"];
     /// Time that calls waited for a turn; calls that did not have to are not counted.
     plugin_queue_wait: HistogramVec = "arcana_plugin_queue_wait_seconds" ["plugin"] in CALL_SECONDS;
     /// Log lines of plugins that were dropped because the call had used up its limit.
     plugin_log_dropped: IntCounterVec = "arcana_plugin_log_lines_dropped_total" ["plugin"];
+    /// Bytes that digests, MACs, comparisons and signatures have read for plugins, in calls with more than 64 KiB.
+    plugin_large_input: IntCounterVec = "arcana_plugin_large_input_bytes_total" ["plugin"];
     /// Catalogs that were put in force because of a plugin: installed, rolled back, switched on or off.
     plugin_swaps: IntCounterVec = "arcana_plugin_swaps_total" ["plugin"];
     /// What was to be done with plugins, by what came of it: ok, or the code of the refusal.
     plugin_changes: IntCounterVec = "arcana_plugin_changes_total" ["action", "outcome"];
     /// Time of database statements.
     database_duration: HistogramVec = "arcana_database_statement_duration_seconds" ["store"] in CALL_SECONDS;
-}
-
-/// A value that another part keeps, shown under its own name; see [`Metrics::watch`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watched {
-    /// `arcana_token_cache_hits_total`
-    TokenCacheHits,
-    /// `arcana_token_cache_misses_total`
-    TokenCacheMisses,
-    /// `arcana_token_revocations`
-    Revocations,
-    /// `arcana_password_hashes_total`
-    PasswordsDone,
-    /// `arcana_password_hashes_rejected_total`
-    PasswordsRejected,
-    /// `arcana_password_hashes_running`
-    PasswordsRunning,
-    /// `arcana_password_hashes_queued`
-    PasswordsQueued,
-}
-
-impl Watched {
-    const fn describe(self) -> (Kind, &'static str, &'static str) {
-        match self {
-            Self::TokenCacheHits => {
-                (Kind::Counter, "arcana_token_cache_hits_total", "Access tokens that were verified before.")
-            }
-            Self::TokenCacheMisses => {
-                (Kind::Counter, "arcana_token_cache_misses_total", "Access tokens whose signature had to be checked.")
-            }
-            Self::Revocations => {
-                (Kind::Gauge, "arcana_token_revocations", "Revoked sessions and subjects that are remembered.")
-            }
-            Self::PasswordsDone => (Kind::Counter, "arcana_password_hashes_total", "Argon2id computations."),
-            Self::PasswordsRejected => (
-                Kind::Counter,
-                "arcana_password_hashes_rejected_total",
-                "Callers that were turned away because too many waited for Argon2id.",
-            ),
-            Self::PasswordsRunning => {
-                (Kind::Gauge, "arcana_password_hashes_running", "Argon2id computations that run.")
-            }
-            Self::PasswordsQueued => (Kind::Gauge, "arcana_password_hashes_queued", "Callers that wait for Argon2id."),
-        }
-    }
 }
 
 /// Every metric of a host, in a registry of its own.
@@ -245,6 +205,7 @@ impl Metrics {
             concurrency_full: self.families.limit("concurrency"),
             instances_full: self.families.limit("instances"),
             memory_full: self.families.limit("memory"),
+            total_memory_full: self.families.limit("total_memory"),
         }
     }
 
@@ -281,6 +242,12 @@ impl Metrics {
     #[must_use]
     pub fn plugin_log_lines_dropped(&self, id: &str) -> IntCounter {
         self.families.plugin_log_dropped.with_label_values(&[id])
+    }
+
+    /// Bytes of large inputs that the host worked on for a plugin.
+    #[must_use]
+    pub fn plugin_large_input_bytes(&self, id: &str) -> IntCounter {
+        self.families.plugin_large_input.with_label_values(&[id])
     }
 
     /// What is counted for a function of a plugin.
@@ -326,8 +293,10 @@ pub struct PluginMetrics {
     pub concurrency_full: IntCounter,
     /// Calls that were turned away because every instance of the host was at work.
     pub instances_full: IntCounter,
-    /// Calls that ended because they were refused memory.
+    /// Calls that ended because they were refused memory of their own.
     pub memory_full: IntCounter,
+    /// Calls that were turned away or ended because the memory of all instances was used up.
+    pub total_memory_full: IntCounter,
 }
 
 /// What is shown of a plugin's instances.
@@ -335,7 +304,7 @@ pub struct PluginMetrics {
 pub struct PoolMetrics {
     /// How many are alive.
     pub instances: IntGauge,
-    /// Their linear memory in bytes.
+    /// Their linear memory and tables in bytes.
     pub memory: IntGauge,
 }
 

@@ -108,7 +108,8 @@ async fn instances_are_used_again_and_retire_by_the_rules() {
 #[tokio::test]
 async fn live_instances_are_bounded_and_idle_ones_make_room() {
     let limits = chaos_limits(PATIENT);
-    let setup = Setup::new().settings("[limits]\nmax_instances = 2");
+    let settings = "[limits]\nmax_instances = 2\ninstances_reserved = 0\nmax_concurrency = 1\nconcurrency = 1";
+    let setup = Setup::new().settings(settings);
     let setup = setup.plugin("chaos", &chaos_as("chaos", &limits)).plugin("havoc", &chaos_as("havoc", &limits));
     let host = setup.plugin("echo", &guest("echo")).start();
     let all =

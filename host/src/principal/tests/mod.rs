@@ -4,10 +4,10 @@ mod revoking;
 mod token_rules;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::keys::{TokenKey, TokenKeys};
-use super::passwords::{PasswordError, PasswordSettings, PasswordStats, Passwords, Verdict};
+use super::passwords::{Asker, PasswordError, PasswordSettings, PasswordStats, Passwords, Verdict};
 use super::revocation::{RevocationKind, RevocationTable};
 use super::tokens::{IssueError, MAX_TOKEN_BYTES, TokenError, TokenRequest, TokenSettings, Tokens, now_ms};
 use super::*;

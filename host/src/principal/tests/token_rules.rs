@@ -112,7 +112,7 @@ fn unusable_requests_are_refused() {
     }
 }
 
-/// Neither whoever may issue tokens nor whoever has the key makes one that stands for the host.
+/// A token that stands for the host is not issued, and not accepted with a right signature either.
 #[test]
 fn no_token_stands_for_the_host() {
     let tokens = ed_tokens();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::accounts::{claims, me};
 use crate::support::{Host, Setup, first_admin};
 
-/// A token as whoever has the host's key would make it: the header of a real one, other claims, a right signature.
+/// A token with the header of a real one, other claims and a right signature, as the holder of the host's key makes it.
 fn forged(host: &Host, real: &str, subject: &str, session: &str) -> String {
     let mut claims = claims(real);
     (claims["sub"], claims["session_id"]) = (json!(subject), json!(session));
@@ -27,7 +27,11 @@ async fn no_token_makes_its_bearer_the_host() {
     let host = Setup::identity().dev().start();
     let admin = first_admin(&host).await;
     let ada = host.register("ada@example.org").await;
-    assert_eq!(me(&host, &forged(&host, &ada.access, &ada.id, "another")).await.0, 200, "such a token of an account is good");
+    assert_eq!(
+        me(&host, &forged(&host, &ada.access, &ada.id, "another")).await.0,
+        200,
+        "such a token of an account is good"
+    );
 
     let nil = "00000000-0000-0000-0000-000000000000";
     for (subject, session) in [
@@ -46,7 +50,11 @@ async fn no_token_makes_its_bearer_the_host() {
         };
         let refused = (401, "INVALID_TOKEN".to_owned());
         let role = format!("/api/v1/users/{}/role", ada.id);
-        assert_eq!(as_host(Method::PATCH, &role, json!({ "role": "superadmin" })).await, refused, "{subject} {session}");
+        assert_eq!(
+            as_host(Method::PATCH, &role, json!({ "role": "superadmin" })).await,
+            refused,
+            "{subject} {session}"
+        );
         let new = json!({ "email": "eve@example.org", "password": "correct horse", "role": "superadmin" });
         assert_eq!(as_host(Method::POST, "/api/v1/users", new).await, refused, "{subject} {session}");
         let path = format!("/api/v1/users/{nil}");

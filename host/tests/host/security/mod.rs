@@ -1,3 +1,8 @@
 //! What attackers try, and that it does not work: one file for each kind of attack.
 
+mod fair_share;
+mod handles;
 mod host_identity;
+mod large_input;
+mod password_threads;
+mod total_memory;

@@ -146,3 +146,23 @@ pub(crate) fn look_around() -> Vec<String> {
     }
     seen
 }
+
+pub(crate) fn work_on(how: String, bytes: u64) -> Result<String> {
+    let data = vec![b'x'; usize::try_from(bytes).unwrap_or(usize::MAX)];
+    let answer = match how.as_str() {
+        "sha256" => crypto::sha256(&data),
+        "hmac" => crypto::hmac_sha256(&data, &data),
+        "equal" => vec![u8::from(crypto::equal(&data, &data))],
+        "sign" => keys::sign("own", &data).map_err(denied)?,
+        "verify" => {
+            let signature = keys::sign("own", &data).map_err(denied)?;
+            vec![u8::from(keys::verify("own", &data, &signature).map_err(denied)?)]
+        }
+        _ => return Err(Problem::internal("there is no such work")),
+    };
+    Ok(answer.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+pub(crate) fn called_by_host() -> bool {
+    context::called_by_host()
+}

@@ -93,6 +93,9 @@ guest! {
     capabilities::whoami() -> CallContext;
     capabilities::setting(key: String) -> Option<String>;
     capabilities::look_around() -> Vec<String>;
+    limits::hold(bytes: u64, ms: u64) -> u64;
+    capabilities::work_on(how: String, bytes: u64) -> Result<String>;
+    capabilities::called_by_host() -> bool;
 }
 
 bindings::export!(Plugin with_types_in bindings);

@@ -78,6 +78,12 @@ pub(crate) fn leak(bytes: u64) -> u64 {
     leaked.iter().map(|piece| u64::try_from(piece.len()).unwrap_or(u64::MAX)).sum()
 }
 
+pub(crate) fn hold(bytes: u64, ms: u64) -> u64 {
+    let held = black_box(vec![1_u8; usize::try_from(bytes).unwrap_or(usize::MAX)]);
+    nap(ms);
+    u64::try_from(held.len()).unwrap_or(u64::MAX)
+}
+
 fn text(bytes: u32) -> String {
     "x".repeat(usize::try_from(bytes).unwrap_or(usize::MAX))
 }
