@@ -87,7 +87,11 @@ pub(crate) fn assemble(steps: &mut Steps, host: &Path, components: &[Component],
     })
 }
 
-fn build_host(step: &mut Step, profile: Profile) -> Result<PathBuf> {
+/// Builds the host; answers its program.
+///
+/// # Errors
+/// It does not build.
+pub(crate) fn build_host(step: &mut Step, profile: Profile) -> Result<PathBuf> {
     let (name, folder) = match profile {
         Profile::Release => ("release", "release"),
         Profile::Dev => ("dev", "debug"),

@@ -1,5 +1,6 @@
 //! The developer commands of Arcana: `cargo xtask …`.
 
+mod attack;
 mod bench;
 mod components;
 mod dist;
@@ -46,6 +47,8 @@ enum Task {
     },
     /// The host against a bare server and against its aims: rates, start, memory, size
     Bench(bench::Arguments),
+    /// Attacks the host in every known way and measures how it fares: times, memory, shutdown
+    Attack(attack::Arguments),
     /// The gRPC contracts of all that ships, derived from their WIT, as the folder proto/
     Proto,
     /// Formatting and lints; warnings are errors
@@ -87,6 +90,7 @@ fn run(task: Task) -> Result<ExitCode> {
         }
         Task::Test { filter } => return suite::run(&filter),
         Task::Bench(arguments) => return bench::run(&arguments),
+        Task::Attack(arguments) => return attack::run(&arguments),
         Task::Proto => proto::run()?,
         Task::Lint => lint::run()?,
         Task::Wasm => {
