@@ -38,6 +38,7 @@ use crate::runtime::engine::Engine;
 use crate::runtime::live::{LiveInstances, LiveLimits};
 use crate::telemetry::metrics::{Metrics, Watched};
 use crate::telemetry::tail::Tails;
+use crate::telemetry::rendered::Rendered;
 
 /// How often what only grows with time is looked through.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -188,12 +189,16 @@ impl App {
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
         let (config, health) = (&self.config, &self.health);
         let host_routes = router(HostRoutes {
+        let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
+        let (shown, rest) = (&config.observability.metrics, &config.server.rest);
+        let metrics = shown.allow.allowed(health.development).filter(|_| shown.enabled);
+        let docs = rest.docs_allow.allowed(health.development).filter(|_| rest.docs);
             health: health.clone(),
             tokens: self.tokens.clone(),
-            metrics: config.observability.metrics.enabled.then(|| self.metrics.clone()),
-            docs: config.server.rest.docs.then(|| Docs::new(self.catalog.clone(), config)),
+            gate: gate.clone(),
+            metrics: metrics.map(|allowed| (Rendered::new(self.metrics.clone(), shown.max_age.get()), allowed)),
+            docs: docs.map(|allowed| (Docs::new(self.catalog.clone(), config, health.development), allowed)),
         });
-        let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
         let (metrics, admin) = (&self.metrics, &self.admin);
         let grpc = config.server.grpc.enabled.then(|| {
             Arc::new(Grpc::new(health.clone(), gate.clone(), metrics.clone(), admin.clone(), config, stop.clone()))

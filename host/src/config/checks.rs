@@ -49,6 +49,17 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         &["observability.log.filter"],
         "is neither a level nor directives such as \"info,arcana::runtime=debug\"",
     );
+    for (key, readers) in [
+        ("observability.metrics.allow", &config.observability.metrics.allow),
+        ("server.rest.docs_allow", &config.server.rest.docs_allow),
+    ] {
+        rules.must(readers.mistake().is_none(), &[key], readers.mistake().unwrap_or_default());
+    }
+    rules.must(
+        config.observability.metrics.max_age.get() <= Duration::from_secs(60),
+        &["observability.metrics.max_age"],
+        "must be at most 60s",
+    );
     let cache = &config.cache;
     rules.positive(&[
         ("cache.max_bytes_per_plugin", cache.max_bytes_per_plugin.as_u64()),

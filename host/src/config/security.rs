@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::readers::Readers;
 use super::units::{ByteSize, HumanDuration};
 
 /// `[security]`
@@ -99,4 +100,8 @@ pub enum LogFormat {
 pub struct Metrics {
     /// Whether `/metrics` is served.
     pub enabled: bool,
+    /// Who may read it.
+    pub allow: Readers,
+    /// How old the text may be that is served again; 0 renders it for each request.
+    pub max_age: HumanDuration,
 }

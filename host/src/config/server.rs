@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::net::Network;
+use super::readers::Readers;
 use super::units::{ByteSize, HumanDuration};
 
 /// `[app]`
@@ -78,6 +79,8 @@ pub struct Grpc {
     pub reflection: ReflectionAccess,
     /// The longest message of a request, decompressed.
     pub max_message: ByteSize,
+    /// Who may read it.
+    pub docs_allow: Readers,
     /// The longest a request's message may take to arrive.
     pub message_timeout: HumanDuration,
     /// The longest head of a request.

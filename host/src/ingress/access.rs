@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use wasmtime::component::Val;
 
-use crate::config::{Config, Network};
+use crate::config::{Allowed, Config, Network};
 use crate::principal::Principal;
 use crate::principal::tokens::{TokenError, Tokens};
 use crate::problem::{Kind, Problem};
@@ -141,6 +141,25 @@ fn admit(access: &Access, caller: Caller) -> Result<Option<Arc<Principal>>, Prob
         }
     };
     if by_role(access, &principal) || !access.own.is_empty() {
+        admit(&access, caller(headers, &self.tokens)).map(|principal| self.right(principal))
+    }
+
+    /// The right of this caller to stay on a stream.
+    #[must_use]
+    pub fn right(&self, principal: Option<Arc<Principal>>) -> Right {
+        Right { tokens: self.tokens.clone(), metrics: self.metrics.clone(), principal }
+    }
+
+    /// Whether the request may read what the settings keep for some: `/metrics`, the documentation.
+    ///
+    /// # Errors
+    /// 401 where nobody is signed in and that would help, else 403.
+    pub fn may_read(&self, allowed: &Allowed, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+        if allowed.admits(origin(peer, headers, &self.trusted_proxies)) {
+            return Ok(());
+        }
+        let Some(role) = allowed.role else { return Err(forbidden()) };
+        let access = Access { role: Some(role), ..Access::default() };
         return Ok(Some(principal));
     }
     Err(forbidden())
@@ -178,8 +197,7 @@ pub fn trace_context(headers: &HeaderMap) -> Option<Arc<(String, Option<String>)
 /// none. What a client wrote there itself stands further left and is never believed.
 #[must_use]
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(*address));
-    if trusted.is_empty() || !is_trusted(&peer) {
+    if trusted.is_empty() || !is_trusted(peer, trusted) {
         return peer;
     }
     let mut client = peer;
@@ -187,7 +205,7 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpA
     for entry in forwarded.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(',')) {
         let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
         client = address;
-        if !is_trusted(&address) {
+        if !is_trusted(address, trusted) {
             break;
         }
     }
@@ -224,3 +242,48 @@ mod tests {
         assert_eq!(bearer("abc"), None);
     }
 }
+    forwarded_for(peer, headers, trusted).0
+}
+
+/// The client's address for rights that depend on it, or none where it is not certain: a proxy that is not trusted, or that
+/// says nothing readable, must not lend its own address to those behind it.
+fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
+    const PROXIED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+    if PROXIED.iter().all(|name| !headers.contains_key(*name)) {
+        return Some(peer);
+    }
+    if !is_trusted(peer, trusted) {
+        return None;
+    }
+    let (client, certain) = forwarded_for(peer, headers, trusted);
+    (certain && headers.contains_key("x-forwarded-for")).then_some(client)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|net| net.contains(address))
+}
+
+/// The last address in `X-Forwarded-For` that is no trusted proxy, or the first one; `false` where the list ended at
+/// something that is no address.
+fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> (IpAddr, bool) {
+    #[test]
+    fn an_address_that_a_proxy_hides_lends_no_rights() {
+        let trusted: Vec<Network> = vec!["127.0.0.0/8".parse().unwrap()];
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let of = |name: &'static str, value: &str, nets: &[Network]| {
+            let headers = [(http::HeaderName::from_static(name), value.parse().unwrap())].into_iter().collect();
+            origin(local, &headers, nets).map(|address| address.to_string())
+        };
+        assert_eq!(origin(local, &HeaderMap::new(), &trusted), Some(local));
+        assert_eq!(origin(local, &HeaderMap::new(), &[]), Some(local));
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
+            assert_eq!(of(name, "127.0.0.1", &[]), None, "{name}: the proxy is not trusted");
+        }
+        assert_eq!(of("via", "1.1 proxy", &trusted), None, "the proxy does not say for whom");
+        for unreadable in ["203.0.113.9:4711", "unknown", "127.0.0.1, 203.0.113.9:4711", ""] {
+            assert_eq!(of("x-forwarded-for", unreadable, &trusted), None, "{unreadable}");
+        }
+        assert_eq!(of("x-forwarded-for", "127.0.0.1, 203.0.113.9", &trusted).as_deref(), Some("203.0.113.9"));
+        assert_eq!(of("x-forwarded-for", "127.0.0.1", &trusted).as_deref(), Some("127.0.0.1"));
+    }
+

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::access::Gate;
 use super::docs::{self, Docs};
 use super::health::{Health, Phase};
+use super::layers::Peer;
+use super::{answer, rest};
+use crate::config::Allowed;
 use crate::principal::tokens::Tokens;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::rendered::Rendered;
 
 /// What the routes read.
 pub struct HostRoutes {
@@ -19,29 +25,49 @@ pub struct HostRoutes {
     pub health: Arc<Health>,
     /// Whose public keys are shown.
     pub tokens: Arc<Tokens>,
-    /// What `/metrics` shows, where it is switched on.
-    pub metrics: Option<Arc<Metrics>>,
-    /// The documentation, where it is switched on.
-    pub docs: Option<Docs>,
+    /// Judges who may read what is not for everybody.
+    pub gate: Arc<Gate>,
+    /// What `/metrics` shows, and to whom; none where it is switched off.
+    pub metrics: Option<(Rendered, Allowed)>,
+    /// The documentation, and for whom it is; none where it is switched off.
+    pub docs: Option<(Docs, Allowed)>,
 }
 
 type Shared = State<Arc<HostRoutes>>;
 
 /// The routes as a router.
 pub fn router(mut routes: HostRoutes) -> Router {
-    let docs = routes.docs.take().map(docs::router).unwrap_or_default();
     let mut router = Router::new();
-    if routes.metrics.is_some() {
-        router = router.route("/metrics", get(metrics));
+    if let Some((rendered, allowed)) = routes.metrics.take() {
+        let metrics = Router::new().route("/metrics", get(metrics)).with_state(Arc::new(rendered));
+        router = router.merge(guarded(metrics, &routes.gate, allowed));
     }
-    router
+    if let Some((docs, allowed)) = routes.docs.take() {
+        router = router.merge(guarded(docs::router(docs), &routes.gate, allowed));
+    }
+    Router::new()
         .route("/health", get(health))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/health/startup", get(startup))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(Arc::new(routes))
-        .merge(docs)
+        .merge(router)
+}
+
+/// The routes, for those whom the settings allow.
+fn guarded(router: Router, gate: &Arc<Gate>, allowed: Allowed) -> Router {
+    let guard = Arc::new((gate.clone(), allowed));
+    router.route_layer(from_fn_with_state(guard, admit))
+}
+
+async fn admit(State(guard): State<Arc<(Arc<Gate>, Allowed)>>, request: Request, next: Next) -> Response {
+    let (gate, allowed) = &*guard;
+    let peer = Peer::of(request.extensions());
+    match gate.may_read(allowed, request.headers(), peer) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => answer::problem(&problem, &rest::id_of(&request)).map(Body::new),
+    }
 }
 
 fn json(status: StatusCode, body: String) -> Response {
@@ -83,9 +109,8 @@ fn phase_is(yes: bool) -> Response {
 }
 
 /// The Prometheus text format, version 0.0.4.
-async fn metrics(State(routes): Shared) -> Response {
-    let text = routes.metrics.as_ref().map(|metrics| metrics.render()).unwrap_or_default();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+async fn metrics(State(rendered): State<Arc<Rendered>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], rendered.text()).into_response()
 }
 
 /// The public keys (RFC 7517) that verify this host's tokens; an empty set where tokens are signed with a shared secret.

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -202,3 +202,11 @@ const WEB_ANSWER: [&str; 3] = ["grpc-status", "grpc-message", "grpc-status-detai
 /// The address of the other side of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+impl Peer {
+    /// The address in the extensions of a request; the unspecified one where there is none.
+    #[must_use]
+    pub fn of(extensions: &http::Extensions) -> IpAddr {
+        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+    }
+}

@@ -1,6 +1,6 @@
 //! The REST front end. [`Rest::serve`] shows the whole way of a request.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,7 +71,7 @@ impl Rest {
     pub async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
         let start = Instant::now();
         let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let peer = Peer::of(&parts.extensions);
         let request_id = answer::request_id(&parts.headers);
         let _in_flight = self.metrics.http_in_flight();
         // The query is left out: it may hold what a log should not.
@@ -175,7 +175,8 @@ impl Rest {
         }
     }
 
-    async fn host_route(&self, request: Request<Incoming>, id: &RequestId, start: Instant) -> Response<Body> {
+    async fn host_route(&self, mut request: Request<Incoming>, id: &RequestId, start: Instant) -> Response<Body> {
+        request.extensions_mut().insert(*id);
         // axum's router answers an unknown path with an empty 404; ours is the same error body as everywhere.
         let response = match self.host_routes.clone().oneshot(request).await {
             Ok(response) if let Some(error) = response.extensions().get::<HttpError>().copied() => {
@@ -194,6 +195,11 @@ impl Rest {
 }
 
 /// `application/json` or a type that is built on it (RFC 6839).
+/// The id of a request on its way through the host's own routes.
+pub(super) fn id_of<B>(request: &Request<B>) -> RequestId {
+    request.extensions().get().copied().unwrap_or_else(|| answer::request_id(request.headers()))
+}
+
 fn is_json(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim();

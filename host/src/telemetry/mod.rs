@@ -4,4 +4,5 @@ pub mod logs;
 pub mod metrics;
 mod process;
 mod pulled;
+pub mod rendered;
 pub mod tail;

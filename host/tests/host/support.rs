@@ -110,7 +110,7 @@ impl Setup {
         let setup = Self { home, dev: false, env: Vec::new() };
         std::fs::write(setup.path("config/trust.toml"), trust::development(&KEY.public_key())).unwrap();
         setup.config(
-            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[server.grpc]\naddress = \"127.0.0.1\"\nport = 0\n[limits]\nrate_limits = false\n[limits.compile]\nmemory = \"4GiB\"\n",
+            "[server.rest]\naddress = \"127.0.0.1\"\nport = 0\n[server.grpc]\naddress = \"127.0.0.1\"\nport = 0\n[observability.metrics]\nmax_age = \"0s\"\n[limits]\nrate_limits = false\n[limits.compile]\nmemory = \"4GiB\"\n",
         )
     }
 

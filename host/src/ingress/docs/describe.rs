@@ -28,7 +28,7 @@ pub(super) fn all<'c>(catalog: &'c Catalog, settings: &Settings) -> Api<'c> {
         services: of_host(catalog.host(), settings)
             .chain(catalog.plugins().iter().flat_map(|plugin| services(plugin, settings)))
             .collect(),
-        host: Some(host::routes(settings.metrics)),
+        host: Some(host::routes(settings.metrics, settings.docs)),
     }
 }
 

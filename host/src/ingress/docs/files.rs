@@ -28,6 +28,8 @@ struct File {
     content: Content,
     /// Of the content as it is here.
     tag: LazyLock<HeaderValue>,
+    /// The content for clients that do not take it as it is: unpacked once, and shared by all of them.
+    unpacked: LazyLock<Bytes>,
 }
 
 #[derive(Clone, Copy)]
@@ -38,7 +40,13 @@ enum Content {
 
 macro_rules! file {
     ($name:literal, $media_type:literal, $content:expr) => {
-        File { name: $name, media_type: $media_type, content: $content, tag: LazyLock::new(|| tag($content)) }
+        File {
+            name: $name,
+            media_type: $media_type,
+            content: $content,
+            tag: LazyLock::new(|| tag($content)),
+            unpacked: LazyLock::new(|| unpack($content)),
+        }
     };
 }
 
@@ -106,7 +114,7 @@ fn serve(file: &File, headers: &HeaderMap) -> Response {
     ];
     let mut response = match file.content {
         Content::Plain(text) => (fixed, text).into_response(),
-        Content::Gzip(bytes) if !takes_gzip(headers) => (fixed, unpack(bytes)).into_response(),
+        Content::Gzip(_) if !takes_gzip(headers) => (fixed, file.unpacked.clone()).into_response(),
         Content::Gzip(bytes) => {
             let encoding = [(CONTENT_ENCODING, HeaderValue::from_static("gzip"))];
             (fixed, encoding, Bytes::from_static(bytes)).into_response()
@@ -116,12 +124,14 @@ fn serve(file: &File, headers: &HeaderMap) -> Response {
     response
 }
 
-/// The content, for the few who do not take it as it is: unpacked each time.
-fn unpack(gzip: &[u8]) -> Vec<u8> {
-    let mut content = Vec::new();
-    // What `build.rs` packed unpacks.
-    let _ = flate2::read::GzDecoder::new(gzip).read_to_end(&mut content);
-    content
+fn unpack(content: Content) -> Bytes {
+    let mut unpacked = Vec::new();
+    match content {
+        Content::Plain(text) => return Bytes::from_static(text.as_bytes()),
+        // What `build.rs` packed unpacks.
+        Content::Gzip(bytes) => drop(flate2::read::GzDecoder::new(bytes).read_to_end(&mut unpacked)),
+    }
+    unpacked.into()
 }
 
 fn unpacked_tag(tag: &HeaderValue) -> HeaderValue {
@@ -145,6 +155,19 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_client_is_served_the_same_bytes() {
+        use http_body_util::BodyExt as _;
+
+        let file = FILES.iter().find(|file| file.name == "swagger-ui-bundle.js").unwrap();
+        let mut places = Vec::new();
+        for encoding in ["identity", "identity", "gzip", "gzip"] {
+            let headers = [(ACCEPT_ENCODING, encoding.parse().unwrap())].into_iter().collect();
+            places.push(serve(file, &headers).into_body().collect().await.unwrap().to_bytes().as_ptr());
+        }
+        assert!(places[0] == places[1] && places[2] == places[3] && places[0] != places[2], "{places:?}");
+    }
 
     #[test]
     fn gzip_is_sent_to_those_who_ask_for_it() {

@@ -2,8 +2,10 @@
 
 use crate::contract::openapi::{HostApi, HostRoute, Node, Object};
 
-/// The routes of [`crate::ingress::host_routes`] and of this module; `/metrics` only where it is served.
-pub(super) fn routes(metrics: bool) -> HostApi {
+/// The routes of [`crate::ingress::host_routes`] and of this module; `/metrics` only where it is served. `metrics` and
+/// `docs` tell whether requests for it and for the documentation can be refused.
+pub(super) fn routes(metrics: Option<bool>, docs: bool) -> HostApi {
+    let refusals = |guarded: bool| if guarded { vec![401, 403] } else { Vec::new() };
     let mut routes = vec![
         HostRoute {
             docs: "How the host is. For people: what it is doing, and how many plugins it runs.",
@@ -44,7 +46,7 @@ pub(super) fn routes(metrics: bool) -> HostApi {
                 (200, "The document.", json("OpenApi")),
                 (304, "The client has it already: `If-None-Match` has its `ETag`.", None),
             ],
-            errors: vec![404],
+            errors: refusals(docs).into_iter().chain([404]).collect(),
             ..route("/api/openapi.json", "Host_OpenApi")
         },
         HostRoute {
@@ -53,13 +55,15 @@ pub(super) fn routes(metrics: bool) -> HostApi {
                 (200, "The page.", Some(("text/html", typed("string")))),
                 (304, "The client has it already: `If-None-Match` has its `ETag`.", None),
             ],
+            errors: refusals(docs),
             ..route("/api/docs", "Host_Docs")
         },
     ];
-    if metrics {
+    if let Some(guarded) = metrics {
         routes.push(HostRoute {
             docs: "Metrics in the text format of Prometheus.",
             answers: vec![(200, "The metrics.", Some(("text/plain", typed("string"))))],
+            errors: refusals(guarded),
             ..route("/metrics", "Host_Metrics")
         });
     }

@@ -1,5 +1,5 @@
 //! The documentation: the OpenAPI document of what is active, and a page to read it and try it out (Swagger UI, unpacked by
-//! `build.rs`). All of it is public and holds no secrets; `server.rest.docs` switches it off.
+//! `build.rs`). It holds no secrets; `server.rest.docs_allow` says who may read it, `server.rest.docs` switches it off.
 
 mod describe;
 mod files;
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::HttpError;
-use crate::config::Config;
+use crate::config::{Config, Readers};
 use crate::contract::openapi::{self, Api};
 use crate::runtime::catalog::{Catalog, LiveCatalog};
 
@@ -35,7 +35,10 @@ struct Settings {
     max_body: u64,
     max_file: u64,
     rate_limits: bool,
-    metrics: bool,
+    /// Whether requests for `/metrics` can be refused; none where it is not served.
+    metrics: Option<bool>,
+    /// Whether requests for the documentation can be.
+    docs: bool,
 }
 
 /// The documents of one catalog.
@@ -56,12 +59,14 @@ struct Document {
 impl Docs {
     /// The documentation of what this catalog has.
     #[must_use]
-    pub fn new(catalog: Arc<LiveCatalog>, config: &Config) -> Self {
+    pub fn new(catalog: Arc<LiveCatalog>, config: &Config, development: bool) -> Self {
+        let guarded = |readers: &Readers| readers.allowed(development).map(|allowed| !allowed.public);
         let settings = Settings {
             max_body: config.server.rest.max_body.as_u64(),
             max_file: config.plugins.max_file_bytes.as_u64(),
             rate_limits: config.limits.rate_limits,
-            metrics: config.observability.metrics.enabled,
+            metrics: guarded(&config.observability.metrics.allow).filter(|_| config.observability.metrics.enabled),
+            docs: guarded(&config.server.rest.docs_allow).unwrap_or_default(),
         };
         Self { catalog, settings, made: Mutex::new(None) }
     }
@@ -173,7 +178,7 @@ mod tests {
     #[test]
     fn documents_are_made_once_for_each_catalog_and_keep_none_alive() {
         let catalog = Arc::new(LiveCatalog::default());
-        let settings = Settings { max_body: 1, max_file: 1, rate_limits: true, metrics: true };
+        let settings = Settings { max_body: 1, max_file: 1, rate_limits: true, metrics: Some(false), docs: false };
         let docs = Docs { catalog: catalog.clone(), settings, made: Mutex::new(None) };
         let first = docs.documents();
         assert!(Arc::ptr_eq(&first, &docs.documents()));

@@ -9,7 +9,7 @@ mod status;
 mod streamed;
 mod timeout;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -109,7 +109,7 @@ impl Grpc {
         B::Error: Into<Error> + Send,
     {
         let start = Instant::now();
-        let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        let peer = Peer::of(request.extensions());
         let request_id = answer::request_id(request.headers());
         let _in_flight = self.metrics.grpc_in_flight();
         let line = self.access_log.then(|| request.uri().path().to_owned());

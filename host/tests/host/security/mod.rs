@@ -6,3 +6,4 @@ mod host_identity;
 mod large_input;
 mod password_threads;
 mod total_memory;
+mod who_may_read;
