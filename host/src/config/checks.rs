@@ -73,6 +73,7 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ("plugins.upload_timeout", config.plugins.upload_timeout.as_millis_u64()),
         ("plugins.max_uploads", config.plugins.max_uploads.into()),
         ("plugins.max_followers", config.plugins.max_followers.into()),
+        ("plugins.max_followers_per_account", config.plugins.max_followers_per_account.into()),
     ]);
     let plugins = &config.plugins;
     rules.must(

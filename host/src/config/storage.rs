@@ -99,6 +99,8 @@ pub struct Plugins {
     pub log_lines: u32,
     /// The most who follow the log of a plugin at once, over all plugins.
     pub max_followers: u32,
+    /// The most logs that one account follows at once.
+    pub max_followers_per_account: u32,
     /// The settings of each plugin, by its id.
     pub settings: BTreeMap<String, BTreeMap<String, Setting>>,
 }

@@ -39,6 +39,47 @@ pub struct Gate {
     rate_limits: bool,
 }
 
+/// How often the right of a caller is looked at while nothing happens on their stream.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The right of a caller to stay on a stream. It ends when the token expires and when it is revoked: by signing out, by a
+/// change of the account's role, status or password, and by its deletion.
+pub struct Right {
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    principal: Option<Arc<Principal>>,
+}
+
+impl Right {
+    /// Whether the caller may stay. Those who need no token may.
+    ///
+    /// # Errors
+    /// 401.
+    pub fn holds(&self) -> Result<(), Problem> {
+        let Some(principal) = &self.principal else { return Ok(()) };
+        self.tokens.accepts(principal).map_err(unaccepted)
+    }
+
+    /// Waits until the right has ended, and answers why. It is looked at once at least.
+    pub async fn lost(&self) -> Problem {
+        let Some(principal) = &self.principal else { return std::future::pending().await };
+        loop {
+            if let Err(error) = self.tokens.accepts(principal) {
+                let reason = if error == TokenError::Expired { "expired" } else { "revoked" };
+                self.metrics.connections.stream_ended(reason).inc();
+                return unaccepted(error);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The account of the caller.
+    #[must_use]
+    pub fn account(&self) -> Option<&Arc<str>> {
+        self.principal.as_ref().map(|principal| &principal.subject)
+    }
+}
+
 /// Who got through as far as the head of a request tells.
 pub struct Admitted {
     /// The caller, where somebody is signed in.
@@ -94,12 +135,31 @@ impl Gate {
         Ok(())
     }
 
-    /// Whether somebody is signed in, for what is no method.
+    /// Whether somebody is signed in, for what is no method; and their right to stay.
     ///
     /// # Errors
     /// 401.
-    pub fn signed_in(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn signed_in(&self, headers: &HeaderMap) -> Result<Right, Problem> {
         let access = Access { authenticated: true, ..Access::default() };
+        admit(&access, caller(headers, &self.tokens)).map(|principal| self.right(principal))
+    }
+
+    /// The right of this caller to stay on a stream.
+    #[must_use]
+    pub fn right(&self, principal: Option<Arc<Principal>>) -> Right {
+        Right { tokens: self.tokens.clone(), metrics: self.metrics.clone(), principal }
+    }
+
+    /// Whether the request may read what the settings keep for some: `/metrics`, the documentation.
+    ///
+    /// # Errors
+    /// 401 where nobody is signed in and that would help, else 403.
+    pub fn may_read(&self, allowed: &Allowed, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+        if allowed.admits(origin(peer, headers, &self.trusted_proxies)) {
+            return Ok(());
+        }
+        let Some(role) = allowed.role else { return Err(forbidden()) };
+        let access = Access { role: Some(role), ..Access::default() };
         admit(&access, caller(headers, &self.tokens)).map(drop)
     }
 
@@ -130,39 +190,21 @@ fn admit(access: &Access, caller: Caller) -> Result<Option<Arc<Principal>>, Prob
     let principal = match caller {
         Ok(Some(principal)) => principal,
         Ok(None) => return Err(Problem::new(Kind::Unauthenticated, "sign in to do this")),
-        Err(TokenError::Expired) => {
-            return Err(Problem::new(Kind::Unauthenticated, "the token has expired").with_code("TOKEN_EXPIRED"));
-        }
-        Err(TokenError::Revoked) => {
-            return Err(Problem::new(Kind::Unauthenticated, "the token was revoked").with_code("INVALID_TOKEN"));
-        }
-        Err(TokenError::Invalid) => {
-            return Err(Problem::new(Kind::Unauthenticated, "the token is not valid").with_code("INVALID_TOKEN"));
-        }
+        Err(error) => return Err(unaccepted(error)),
     };
     if by_role(access, &principal) || !access.own.is_empty() {
-        admit(&access, caller(headers, &self.tokens)).map(|principal| self.right(principal))
-    }
-
-    /// The right of this caller to stay on a stream.
-    #[must_use]
-    pub fn right(&self, principal: Option<Arc<Principal>>) -> Right {
-        Right { tokens: self.tokens.clone(), metrics: self.metrics.clone(), principal }
-    }
-
-    /// Whether the request may read what the settings keep for some: `/metrics`, the documentation.
-    ///
-    /// # Errors
-    /// 401 where nobody is signed in and that would help, else 403.
-    pub fn may_read(&self, allowed: &Allowed, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
-        if allowed.admits(origin(peer, headers, &self.trusted_proxies)) {
-            return Ok(());
-        }
-        let Some(role) = allowed.role else { return Err(forbidden()) };
-        let access = Access { role: Some(role), ..Access::default() };
         return Ok(Some(principal));
     }
     Err(forbidden())
+}
+
+fn unaccepted(error: TokenError) -> Problem {
+    let (message, code) = match error {
+        TokenError::Expired => ("the token has expired", "TOKEN_EXPIRED"),
+        TokenError::Revoked => ("the token was revoked", "INVALID_TOKEN"),
+        TokenError::Invalid => ("the token is not valid", "INVALID_TOKEN"),
+    };
+    Problem::new(Kind::Unauthenticated, message).with_code(code)
 }
 
 fn admit_self(access: &Access, principal: Option<&Principal>, params: &[Val]) -> Result<(), Problem> {
@@ -200,16 +242,40 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpA
     if trusted.is_empty() || !is_trusted(peer, trusted) {
         return peer;
     }
+    forwarded_for(peer, headers, trusted).0
+}
+
+/// The client's address for rights that depend on it, or none where it is not certain: a proxy that is not trusted, or that
+/// says nothing readable, must not lend its own address to those behind it.
+fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
+    const PROXIED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
+    if PROXIED.iter().all(|name| !headers.contains_key(*name)) {
+        return Some(peer);
+    }
+    if !is_trusted(peer, trusted) {
+        return None;
+    }
+    let (client, certain) = forwarded_for(peer, headers, trusted);
+    (certain && headers.contains_key("x-forwarded-for")).then_some(client)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|net| net.contains(address))
+}
+
+/// The last address in `X-Forwarded-For` that is no trusted proxy, or the first one; `false` where the list ended at
+/// something that is no address.
+fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> (IpAddr, bool) {
     let mut client = peer;
-    let forwarded = headers.get_all("x-forwarded-for");
-    for entry in forwarded.iter().rev().filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(',')) {
-        let Ok(address) = entry.trim().parse::<IpAddr>() else { break };
+    let values = headers.get_all("x-forwarded-for").iter().rev();
+    for entry in values.flat_map(|value| value.to_str().unwrap_or("?").rsplit(',')) {
+        let Ok(address) = entry.trim().parse::<IpAddr>() else { return (client, false) };
         client = address;
         if !is_trusted(address, trusted) {
             break;
         }
     }
-    client
+    (client, true)
 }
 
 #[cfg(test)]
@@ -235,38 +301,6 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_read_without_regard_to_case() {
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer  abc"), Some("abc"));
-        assert_eq!(bearer("Basic abc"), None);
-        assert_eq!(bearer("abc"), None);
-    }
-}
-    forwarded_for(peer, headers, trusted).0
-}
-
-/// The client's address for rights that depend on it, or none where it is not certain: a proxy that is not trusted, or that
-/// says nothing readable, must not lend its own address to those behind it.
-fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
-    const PROXIED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
-    if PROXIED.iter().all(|name| !headers.contains_key(*name)) {
-        return Some(peer);
-    }
-    if !is_trusted(peer, trusted) {
-        return None;
-    }
-    let (client, certain) = forwarded_for(peer, headers, trusted);
-    (certain && headers.contains_key("x-forwarded-for")).then_some(client)
-}
-
-fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
-    trusted.iter().any(|net| net.contains(address))
-}
-
-/// The last address in `X-Forwarded-For` that is no trusted proxy, or the first one; `false` where the list ended at
-/// something that is no address.
-fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> (IpAddr, bool) {
-    #[test]
     fn an_address_that_a_proxy_hides_lends_no_rights() {
         let trusted: Vec<Network> = vec!["127.0.0.0/8".parse().unwrap()];
         let local: IpAddr = "127.0.0.1".parse().unwrap();
@@ -287,3 +321,11 @@ fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> (IpA
         assert_eq!(of("x-forwarded-for", "127.0.0.1", &trusted).as_deref(), Some("127.0.0.1"));
     }
 
+    #[test]
+    fn the_scheme_is_read_without_regard_to_case() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer  abc"), Some("abc"));
+        assert_eq!(bearer("Basic abc"), None);
+        assert_eq!(bearer("abc"), None);
+    }
+}

@@ -122,7 +122,8 @@ impl Rest {
         let method = &route.method;
         let admitted = self.gate.enter(method, &parts.headers, peer)?;
         if let Callee::Streamed(function) = method.callee {
-            return self.admin.rest((function, route), path, parts, body, (admitted, &request_id)).await;
+            let right = self.gate.right(admitted.principal.clone());
+            return self.admin.rest((function, route), path, parts, body, (admitted, right, &request_id)).await;
         }
         let body = self.read_body(&parts.headers, body).await?;
         let params = route.binding.decode(path, parts.uri.query(), &body)?;
@@ -194,12 +195,12 @@ impl Rest {
     }
 }
 
-/// `application/json` or a type that is built on it (RFC 6839).
 /// The id of a request on its way through the host's own routes.
 pub(super) fn id_of<B>(request: &Request<B>) -> RequestId {
     request.extensions().get().copied().unwrap_or_else(|| answer::request_id(request.headers()))
 }
 
+/// `application/json` or a type that is built on it (RFC 6839).
 fn is_json(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim();

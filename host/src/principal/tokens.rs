@@ -243,6 +243,14 @@ impl Tokens {
         Ok(principal)
     }
 
+    /// Whether the token of a caller who was verified before is accepted still.
+    ///
+    /// # Errors
+    /// It has expired or was revoked meanwhile.
+    pub fn accepts(&self, principal: &Principal) -> Result<(), TokenError> {
+        self.judge(principal, now_ms().div_euclid(1000))
+    }
+
     /// What can change while a token stays the same.
     fn judge(&self, principal: &Principal, now_s: i64) -> Result<(), TokenError> {
         if now_s >= principal.expires_at.saturating_add(self.leeway_s) {

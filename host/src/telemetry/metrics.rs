@@ -11,9 +11,11 @@ use prometheus::{
     TextEncoder,
 };
 
+mod connections;
 mod requests;
 mod watched;
 
+pub use connections::ConnectionMetrics;
 pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
 pub use watched::Watched;
 
@@ -32,13 +34,16 @@ const CALL_SECONDS: &[f64] =
 const UNROUTED: &str = "(host)";
 
 /// The limits that turn something away, as `arcana_limit_rejections_total` names them.
-const LIMITS: [&str; 16] = [
+const LIMITS: [&str; 20] = [
     "rate",
     "body",
     "answer",
     "body_time",
     "header",
     "connections",
+    "connections_per_address",
+    "requests_per_address",
+    "unsent",
     "queue",
     "concurrency",
     "instances",
@@ -49,6 +54,7 @@ const LIMITS: [&str; 16] = [
     "upload",
     "uploads",
     "followers",
+    "followers_per_account",
 ];
 
 /// Makes a struct of families, each registered with its comment as the help text.
@@ -90,7 +96,7 @@ families! {
     grpc_duration: HistogramVec = "arcana_grpc_request_duration_seconds" ["service", "method"] in REQUEST_SECONDS;
     /// gRPC requests that are being answered.
     grpc_in_flight: IntGauge = "arcana_grpc_requests_in_flight" [];
-    /// Requests, calls, queries and uploads that a limit turned away; of connections those that had to wait.
+    /// Requests, calls, queries and uploads that a limit turned away.
     limit_rejections: IntCounterVec = "arcana_limit_rejections_total" ["limit"];
     /// Calls into plugins by how they ended; an error that the function itself answered is ok.
     plugin_calls: IntCounterVec = "arcana_plugin_calls_total" ["plugin", "function", "outcome"];
@@ -121,6 +127,8 @@ pub struct Metrics {
     registry: Registry,
     families: Families,
     unrouted: RouteMetrics,
+    /// What is counted for connections.
+    pub connections: ConnectionMetrics,
 }
 
 impl Metrics {
@@ -132,13 +140,14 @@ impl Metrics {
         let registry = Registry::new();
         process::register(&registry)?;
         let families = Families::register(&registry)?;
+        let connections = ConnectionMetrics::register(&registry)?;
         let unrouted = families.route("", UNROUTED);
         // There from the first request on: an alert on a series that is not there yet never fires.
         unrouted.prepare(http::StatusCode::OK);
         for limit in LIMITS {
             families.limit_rejections.with_label_values(&[limit]);
         }
-        Ok(Self { registry, families, unrouted })
+        Ok(Self { registry, families, unrouted, connections })
     }
 
     /// The text format, version 0.0.4.

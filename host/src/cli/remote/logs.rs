@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::Client;
-use super::failure::Failure;
+use super::failure::{ErrorBody, Failure};
 use super::sse::Events;
 use super::text::clean;
 use super::{Remote, output, plugin_id};
@@ -40,14 +40,30 @@ struct Line {
 pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
     let (namespace, name) = plugin_id(&args.id)?;
     let client = Client::new(&args.remote)?;
-    let (lines, follow) = (args.lines.to_string(), args.follow.to_string());
-    let query = [("lines", lines.as_str()), ("follow", follow.as_str())];
-    let request = || {
-        client.request(Method::GET, &["plugins", namespace, name, "logs"], &query).header(ACCEPT, "text/event-stream")
+    let follow = args.follow.to_string();
+    let open = async |lines: &str| {
+        let query = [("lines", lines), ("follow", follow.as_str())];
+        let request = || {
+            client
+                .request(Method::GET, &["plugins", namespace, name, "logs"], &query)
+                .header(ACCEPT, "text/event-stream")
+        };
+        Ok::<_, Failure>(Events::new(&client, client.send(request).await?))
     };
-    let mut events = Events::new(&client, client.send(request).await?);
+    let mut events = open(&args.lines.to_string()).await?;
     while let Some(event) = events.next().await? {
         match (event.name.as_str(), args.remote.json) {
+            ("refused", _) => {
+                let odd = |error| {
+                    Failure::Unreachable(format!("{} refuses, and not as a host does: {error}", client.server()))
+                };
+                let body: ErrorBody = serde_json::from_str(&event.data).map_err(odd)?;
+                if body.code != "TOKEN_EXPIRED" {
+                    return Err(Failure::Refused(Box::new(body)));
+                }
+                // A stream ends with its token. The client signs in anew with the session, as for any other request.
+                events = open("0").await?;
+            }
             (_, true) => output::line(&event.data),
             ("line", false) => output::line(&shown(&event.data)),
             // Such as how many lines were lost on the way.

@@ -43,6 +43,8 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     uploads: Arc<Semaphore>,
     followers: Arc<Semaphore>,
+    followers_of: Arc<logs::ByAccount>,
+    max_followers_per_account: u32,
     max_file: u64,
     upload_timeout: Duration,
     /// Installations that have begun, whose clients may have left.
@@ -62,6 +64,8 @@ impl Admin {
             metrics,
             uploads: places(config.plugins.max_uploads),
             followers: places(config.plugins.max_followers),
+            followers_of: Arc::default(),
+            max_followers_per_account: config.plugins.max_followers_per_account,
             max_file: config.plugins.max_file_bytes.as_u64(),
             upload_timeout: config.plugins.upload_timeout.get(),
             begun: TaskTracker::new(),

@@ -6,7 +6,9 @@ use futures_util::Stream;
 use http::header::{ACCEPT, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
-use crate::ingress::answer::Body;
+use crate::ingress::answer::{self, Body};
+use crate::problem::Problem;
+use crate::request_id::RequestId;
 
 /// Asks proxies that know it not to collect an answer before they pass it on.
 static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -22,6 +24,11 @@ where
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     response
+}
+
+/// The event that ends a stream with an error: `refused` with the error body.
+pub(super) fn refused(problem: &Problem, request_id: &RequestId) -> Event {
+    Event::default().event("refused").data(answer::told(problem, problem.kind.status(), request_id))
 }
 
 /// Whether the client asks for events (RFC 9110, `Accept`).

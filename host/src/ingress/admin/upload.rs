@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Admin, InstallInput, Installing, LogsInput, News, actor, input, logs, problem, sse};
-use crate::ingress::access::Admitted;
+use crate::ingress::access::{Admitted, Right};
 use crate::ingress::answer::{self, Body, Failure};
 use crate::plugins::live::view::{Installed, State};
 use crate::plugins::refusal::Refusal;
@@ -47,19 +47,19 @@ impl Admin {
         path: impl Iterator<Item = (&'p str, &'p str)>,
         parts: &Parts,
         body: Incoming,
-        (admitted, request_id): (Admitted, &RequestId),
+        (admitted, right, request_id): (Admitted, Right, &RequestId),
     ) -> Result<Response<Body>, Failure> {
         let params = route.binding.decode(path, parts.uri.query(), b"");
         match function {
             Streamed::TailLogs => {
                 let input: LogsInput = input(route.binding.params(), &params?)?;
-                let lines = self.lines(&input).await.map_err(Failure::Refused)?;
-                Ok(logs::response(lines))
+                let lines = self.lines(&input, right).await.map_err(Failure::Refused)?;
+                Ok(logs::response(lines, *request_id))
             }
             Streamed::Install => {
                 let flags = params.and_then(|params| input::<Flags>(route.binding.params(), &params));
                 let options = flags.map(|flags| flags.options);
-                self.upload(options, parts, body, &admitted, request_id).await
+                self.upload(options, parts, body, (&admitted, right), request_id).await
             }
         }
     }
@@ -69,10 +69,10 @@ impl Admin {
         options: Result<InstallInput, Problem>,
         parts: &Parts,
         mut body: Incoming,
-        admitted: &Admitted,
+        (admitted, right): (&Admitted, Right),
         request_id: &RequestId,
     ) -> Result<Response<Body>, Failure> {
-        let begun = self.receive(options, &parts.headers, &mut body, admitted).await;
+        let begun = self.receive(options, &parts.headers, &mut body, (admitted, &right)).await;
         let installing = match begun {
             Ok(installing) => installing,
             Err(failure) => {
@@ -81,7 +81,7 @@ impl Admin {
             }
         };
         if sse::wanted(&parts.headers) {
-            return Ok(events(installing, *request_id));
+            return Ok(events(installing, right, *request_id));
         }
         let installed = installing.outcome().await.map_err(Failure::Refused)?;
         Ok(done(&installed))
@@ -93,7 +93,7 @@ impl Admin {
         options: Result<InstallInput, Problem>,
         headers: &HeaderMap,
         body: &mut Incoming,
-        admitted: &Admitted,
+        (admitted, right): (&Admitted, &Right),
     ) -> Result<Installing, Failure> {
         if !headers.get(CONTENT_TYPE).is_some_and(is_file) {
             let message = format!("the body must be the signed file, as {}", MEDIA_TYPES.join(" or "));
@@ -106,6 +106,8 @@ impl Admin {
         let place = self.upload_place().map_err(Failure::Refused)?;
         let bytes = tokio::time::timeout(self.upload_timeout, self.read(body, length.unwrap_or(0))).await;
         let bytes = bytes.unwrap_or_else(|_| Err(Failure::Refused(self.too_slow())))?;
+        // The upload may have taken minutes.
+        right.holds()?;
         self.install(bytes, options.into(), by, place).map_err(Failure::Refused)
     }
 
@@ -161,11 +163,19 @@ fn done(installed: &Installed) -> Response<Body> {
     response
 }
 
-/// `stage` for everything that begins, at last `installed` or `refused`.
-fn events(installing: Installing, request_id: RequestId) -> Response<Body> {
-    sse::response(futures_util::stream::unfold(installing, move |mut installing: Installing| async move {
+/// `stage` for everything that begins, at last `installed` or `refused`; also `refused` where the caller's right ends first,
+/// while the installation goes on.
+fn events(installing: Installing, right: Right, request_id: RequestId) -> Response<Body> {
+    let state = Some((installing, right));
+    sse::response(futures_util::stream::unfold(state, move |state| async move {
+        let (mut installing, right) = state?;
         let event = Event::default();
-        let event = match installing.next().await? {
+        let news = tokio::select! {
+            biased;
+            problem = right.lost() => return Some((Ok(sse::refused(&problem, &request_id)), None)),
+            news = installing.next() => news?,
+        };
+        let event = match news {
             News::Stage(stage) => event.event("stage").json_data(json!({ "stage": stage.name() })),
             News::Outcome(outcome) => match *outcome {
                 Ok(installed) => event.event("installed").json_data(installed),
@@ -176,6 +186,6 @@ fn events(installing: Installing, request_id: RequestId) -> Response<Body> {
                 }
             },
         };
-        Some((event, installing))
+        Some((event, Some((installing, right))))
     }))
 }

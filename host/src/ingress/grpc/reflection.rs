@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 use http::{Request, Response};
 use prost::Message as _;
 use tokio_stream::Stream;
@@ -14,7 +15,7 @@ use tower::Service as _;
 use super::{Body, Error, status};
 use crate::config::{self, ReflectionAccess};
 use crate::contract::proto::Files;
-use crate::ingress::access::Gate;
+use crate::ingress::access::{Gate, Right};
 use crate::request_id::RequestId;
 use crate::runtime::catalog::LiveCatalog;
 
@@ -28,6 +29,8 @@ pub(super) struct Reflection {
     catalog: Arc<LiveCatalog>,
     /// Checks the token where reflection is not public.
     gate: Option<Arc<Gate>>,
+    /// The right of the caller, and the id of the request.
+    caller: Option<(Arc<Right>, RequestId)>,
     stop: CancellationToken,
 }
 
@@ -45,7 +48,7 @@ impl Reflection {
             (ReflectionAccess::Public, _) | (ReflectionAccess::Auto, true) => None,
             (ReflectionAccess::Authenticated, _) | (ReflectionAccess::Auto, false) => Some(gate),
         };
-        Some(Self { catalog, gate, stop })
+        Some(Self { catalog, gate, caller: None, stop })
     }
 
     /// Answers a request for either version.
@@ -54,18 +57,28 @@ impl Reflection {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error> + Send,
     {
-        if let Some(gate) = &self.gate
-            && let Err(problem) = gate.signed_in(request.headers())
-        {
-            return status::of_problem(&problem, request_id).into_http();
+        let mut reflection = self.clone();
+        if let Some(gate) = &self.gate {
+            match gate.signed_in(request.headers()) {
+                Ok(right) => reflection.caller = Some((Arc::new(right), *request_id)),
+                Err(problem) => return status::of_problem(&problem, request_id).into_http(),
+            }
         }
         let alpha = request.uri().path().starts_with("/grpc.reflection.v1alpha.");
         let answered = match alpha {
-            false => v1::Server::new(self.clone()).call(request).await,
-            true => v1alpha::Server::new(self.clone()).call(request).await,
+            false => v1::Server::new(reflection).call(request).await,
+            true => v1alpha::Server::new(reflection).call(request).await,
         };
         let Ok(response) = answered;
         response
+    }
+
+    /// Waits until the caller's right has ended, and answers the status that says so.
+    async fn lost(&self) -> Status {
+        match &self.caller {
+            Some((right, request_id)) => status::of_problem(&right.lost().await, request_id),
+            None => std::future::pending().await,
+        }
     }
 
     /// The services, by name.
@@ -137,11 +150,21 @@ macro_rules! version {
                     &self,
                     requests: tonic::Request<Streaming<ServerReflectionRequest>>,
                 ) -> Result<tonic::Response<Self::ServerReflectionInfoStream>, Status> {
-                    let reflection = self.clone();
-                    let stop = self.stop.clone();
-                    let answers = requests.into_inner().map(move |request| Ok(answer(&reflection, request?)));
-                    // A client that keeps its stream open must not hold up the shutdown.
-                    Ok(tonic::Response::new(Box::pin(answers.take_until(stop.cancelled_owned()))))
+                    let state = Some((requests.into_inner(), self.clone()));
+                    let answers = unfold(state, |state| async move {
+                        let (mut requests, reflection) = state?;
+                        tokio::select! {
+                            biased;
+                            // A client that keeps its stream open must not hold up the shutdown.
+                            () = reflection.stop.cancelled() => None,
+                            status = reflection.lost() => Some((Err(status), None)),
+                            request = requests.next() => Some(match request? {
+                                Ok(request) => (Ok(answer(&reflection, request)), Some((requests, reflection))),
+                                Err(status) => (Err(status), None),
+                            }),
+                        }
+                    });
+                    Ok(tonic::Response::new(Box::pin(answers)))
                 }
             }
 

@@ -124,18 +124,30 @@ impl Grpc {
             allow_downgrade: options.allow_downgrade,
             activate: options.activate,
         };
+        let right = self.gate.right(admitted.principal.clone());
+        // The upload may have taken minutes.
+        right.holds().map_err(|problem| status::of_problem(&problem, &id))?;
         let installing = self.admin.install(bytes, options.into(), by, place).map_err(refused)?;
         let plan = method.plan.clone();
-        Ok(Box::pin(unfold(Some(installing), move |installing| {
+        Ok(Box::pin(unfold(Some((installing, right)), move |state| {
             let plan = plan.clone();
             async move {
-                let mut installing = installing?;
-                let Ok(news) = timeout_at(deadline.into(), installing.next()).await else {
-                    let over = "the call's time is over; what has begun goes on";
-                    return Some((Err(status::of_problem(&Problem::new(Kind::Timeout, over), &id)), None));
+                let (mut installing, right) = state?;
+                let news = tokio::select! {
+                    biased;
+                    problem = right.lost() => Err(problem),
+                    news = timeout_at(deadline.into(), installing.next()) => news.map_err(|_| {
+                        Problem::new(Kind::Timeout, "the call's time is over; what has begun goes on")
+                    }),
+                };
+                let news = match news {
+                    Ok(news) => news,
+                    Err(problem) => return Some((Err(status::of_problem(&problem, &id)), None)),
                 };
                 Some(match news? {
-                    News::Stage(stage) => (item(&plan, &json!({ "stage": stage.name() }), &id), Some(installing)),
+                    News::Stage(stage) => {
+                        (item(&plan, &json!({ "stage": stage.name() }), &id), Some((installing, right)))
+                    }
                     News::Outcome(outcome) => match *outcome {
                         Ok(installed) => (item(&plan, &json!({ "installed": installed }), &id), None),
                         Err(refusal) => (Err(status::of_refusal(refusal, &id)), None),
@@ -164,14 +176,18 @@ impl Grpc {
             admin::input::<LogsInput>(&method.plan.params, &params)
         };
         let input = asked().map_err(|problem| status::of_problem(&problem, &id))?;
-        let lines = self.admin.lines(&input).await.map_err(|refusal| status::of_refusal(refusal, &id))?;
+        let right = self.gate.right(admitted.principal.clone());
+        let lines = self.admin.lines(&input, right).await.map_err(|refusal| status::of_refusal(refusal, &id))?;
         let plan = method.plan.clone();
         Ok(Box::pin(unfold(Some(lines), move |lines| {
             let plan = plan.clone();
             async move {
                 let mut lines = lines?;
                 match timeout_at(deadline.into(), lines.next()).await {
-                    Ok(told) => Some((item(&plan, &told?, &id), Some(lines))),
+                    Ok(told) => Some(match told? {
+                        Ok(told) => (item(&plan, &told, &id), Some(lines)),
+                        Err(problem) => (Err(status::of_problem(&problem, &id)), None),
+                    }),
                     Err(_) => {
                         let problem = Problem::new(Kind::Timeout, "the call's time is over");
                         Some((Err(status::of_problem(&problem, &id)), None))

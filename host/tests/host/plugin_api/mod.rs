@@ -20,6 +20,11 @@ mod upload;
 
 /// A token of this host for `subject` with this role, made with the host's own key: no plugin is needed for it.
 pub fn token(host: &Host, subject: &str, role: &str) -> String {
+    token_for(host, subject, role, None)
+}
+
+/// The same with a life of so many seconds.
+pub fn token_for(host: &Host, subject: &str, role: &str, life_seconds: Option<u64>) -> String {
     let settings = TokenSettings {
         issuer: "arcana".into(),
         audience: "arcana".into(),
@@ -30,7 +35,7 @@ pub fn token(host: &Host, subject: &str, role: &str) -> String {
     let keys = HostKeys::open(&host.path("data"), TokenAlgorithm::EdDsa).unwrap();
     let revocations = Arc::new(RevocationTable::new(Tokens::keep_ms(&settings)));
     let roles = [role.to_owned()];
-    let request = TokenRequest { subject, session_id: "test", roles: &roles, life_seconds: None };
+    let request = TokenRequest { subject, session_id: "test", roles: &roles, life_seconds };
     Tokens::new(settings, keys.tokens, revocations).issue(&request).unwrap().token
 }
 

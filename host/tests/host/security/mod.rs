@@ -5,5 +5,6 @@ mod handles;
 mod host_identity;
 mod large_input;
 mod password_threads;
+mod streams;
 mod total_memory;
 mod who_may_read;
