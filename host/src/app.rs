@@ -18,6 +18,7 @@ use crate::capabilities::{HostWork, Services};
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
 use crate::ingress::admin::Admin;
+use crate::ingress::connections::Traffic;
 use crate::ingress::docs::Docs;
 use crate::ingress::grpc::Grpc;
 use crate::ingress::health::{Health, Phase};
@@ -37,8 +38,8 @@ use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
 use crate::runtime::live::{LiveInstances, LiveLimits};
 use crate::telemetry::metrics::{Metrics, Watched};
-use crate::telemetry::tail::Tails;
 use crate::telemetry::rendered::Rendered;
+use crate::telemetry::tail::Tails;
 
 /// How often what only grows with time is looked through.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -188,11 +189,11 @@ impl App {
     /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
         let (config, health) = (&self.config, &self.health);
-        let host_routes = router(HostRoutes {
         let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
         let (shown, rest) = (&config.observability.metrics, &config.server.rest);
         let metrics = shown.allow.allowed(health.development).filter(|_| shown.enabled);
         let docs = rest.docs_allow.allowed(health.development).filter(|_| rest.docs);
+        let host_routes = router(HostRoutes {
             health: health.clone(),
             tokens: self.tokens.clone(),
             gate: gate.clone(),
@@ -209,6 +210,8 @@ impl App {
         health.reach(Phase::Serving);
         self.plugins.watch();
         let upkeep = tokio::spawn(upkeep(self.catalog.clone(), self.tokens.clone()));
+        let traffic = Arc::new(Traffic::new(config, metrics.clone()));
+        let watch = tokio::spawn(traffic.clone().watch());
         let draining = {
             let (stop, health, admin) = (stop.clone(), health.clone(), admin.clone());
             tokio::spawn(async move {
@@ -219,12 +222,13 @@ impl App {
         };
         let beside = async {
             if let (Some(listener), Some(grpc)) = (listeners.grpc, grpc) {
-                layers::serve_grpc(listener, config, grpc, stop.clone()).await;
+                layers::serve_grpc(listener, config, grpc, (traffic.clone(), stop.clone())).await;
             }
         };
-        let rest = layers::serve_rest(listeners.rest, config, rest, multiplexed, stop.clone());
+        let rest = layers::serve_rest(listeners.rest, config, rest, multiplexed, (traffic.clone(), stop.clone()));
         tokio::join!(rest, beside);
         upkeep.abort();
+        watch.abort();
         draining.abort();
         self.close().await;
     }

@@ -4,7 +4,7 @@ mod shares;
 
 use std::time::Duration;
 
-use super::{Config, Cors, Limits, Security, Sqlite};
+use super::{Config, Cors, Limits, Security, Server, Sqlite};
 
 /// A broken rule: the key to blame first, then the others it looked at.
 pub(super) struct Broken {
@@ -117,6 +117,7 @@ fn server(config: &Config, rules: &mut Rules) {
         ("server.rest.header_read_timeout", rest.header_read_timeout.as_millis_u64()),
         ("server.rest.max_connections", rest.max_connections.into()),
         ("server.rest.max_streams_per_connection", rest.max_streams_per_connection.into()),
+        ("server.rest.idle_timeout", rest.idle_timeout.as_millis_u64()),
     ]);
     let grpc = &config.server.grpc;
     rules.positive(&[
@@ -127,7 +128,9 @@ fn server(config: &Config, rules: &mut Rules) {
         ("server.grpc.max_streams_per_connection", grpc.max_streams_per_connection.into()),
         ("server.grpc.keep_alive_interval", grpc.keep_alive_interval.as_millis_u64()),
         ("server.grpc.keep_alive_timeout", grpc.keep_alive_timeout.as_millis_u64()),
+        ("server.grpc.idle_timeout", grpc.idle_timeout.as_millis_u64()),
     ]);
+    clients(&config.server, rules);
     let same = grpc.enabled && grpc.port != 0 && grpc.port == rest.port && grpc.address == rest.address;
     rules.must(
         !same,
@@ -138,6 +141,28 @@ fn server(config: &Config, rules: &mut Rules) {
         (8 << 10..=1 << 20).contains(&rest.max_header_bytes.as_u64()),
         &["server.rest.max_header_bytes"],
         "must be from 8KiB to 1MiB",
+    );
+}
+
+fn clients(server: &Server, rules: &mut Rules) {
+    let clients = &server.clients;
+    rules.positive(&[
+        ("server.clients.max_connections_per_address", clients.max_connections_per_address.into()),
+        ("server.clients.max_requests_per_address", clients.max_requests_per_address.into()),
+    ]);
+    rules.must(
+        clients.stall_timeout.get() >= Duration::from_secs(1),
+        &["server.clients.stall_timeout"],
+        "must be at least 1s",
+    );
+    rules.must(
+        clients.max_unsent_per_connection.as_u64() >= 64 << 10,
+        &["server.clients.max_unsent_per_connection"],
+        "must be at least 64KiB",
+    );
+    rules.at_most(
+        ("server.clients.max_unsent_per_connection", clients.max_unsent_per_connection),
+        ("server.clients.max_unsent", clients.max_unsent),
     );
 }
 

@@ -34,7 +34,7 @@ pub use memory::MemorySize;
 pub use net::Network;
 pub use readers::{Allowed, Readers};
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
-pub use server::{App, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
+pub use server::{App, Clients, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
 pub use setting::{Reference, Setting};
 pub use storage::{Cache, Database, Plugins, Probation, Sqlite, Synchronous};
 pub use units::{ByteSize, HumanDuration, Secret};

@@ -27,6 +27,26 @@ pub struct Server {
     pub rest: Rest,
     /// The gRPC listener.
     pub grpc: Grpc,
+    /// What clients may hold.
+    pub clients: Clients,
+}
+
+/// `[server.clients]`: what clients may hold, over both listeners.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clients {
+    /// The most connections of one address at once.
+    pub max_connections_per_address: u32,
+    /// The most requests of one address that are not over at once.
+    pub max_requests_per_address: u32,
+    /// Connections that each listener keeps for loopback, and as many for those that only ask for health.
+    pub reserved_connections: u32,
+    /// How long a client may take nothing of an answer.
+    pub stall_timeout: HumanDuration,
+    /// The most bytes of answers that one connection has not taken.
+    pub max_unsent_per_connection: ByteSize,
+    /// The most bytes of answers that all connections have not taken.
+    pub max_unsent: ByteSize,
 }
 
 /// `[server.rest]`
@@ -49,6 +69,8 @@ pub struct Rest {
     pub max_connections: u32,
     /// The most requests at once on one HTTP/2 connection.
     pub max_streams_per_connection: u32,
+    /// How long an HTTP/2 connection may be without a request.
+    pub idle_timeout: HumanDuration,
     /// How long a shutdown waits for requests in flight.
     pub shutdown_deadline: HumanDuration,
     /// The proxies whose X-Forwarded-For is believed.
@@ -57,6 +79,8 @@ pub struct Rest {
     pub compression: bool,
     /// Whether the documentation is served: `/api/openapi.json` and `/api/docs`.
     pub docs: bool,
+    /// Who may read it.
+    pub docs_allow: Readers,
     /// Cross-origin requests.
     pub cors: Cors,
 }
@@ -79,8 +103,6 @@ pub struct Grpc {
     pub reflection: ReflectionAccess,
     /// The longest message of a request, decompressed.
     pub max_message: ByteSize,
-    /// Who may read it.
-    pub docs_allow: Readers,
     /// The longest a request's message may take to arrive.
     pub message_timeout: HumanDuration,
     /// The longest head of a request.
@@ -93,6 +115,8 @@ pub struct Grpc {
     pub keep_alive_interval: HumanDuration,
     /// How long its answer may take.
     pub keep_alive_timeout: HumanDuration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: HumanDuration,
     /// Whether messages are compressed for clients that ask for it, and may come compressed.
     pub compression: bool,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -19,10 +20,14 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Body;
+use super::connections::{Traffic, Weight};
 use super::grpc::{self, Grpc, is_grpc, is_grpc_web};
 use super::listener::{self, Bounds};
 use super::rest::Rest;
 use crate::config::{Config, Cors};
+
+/// Answers from this size on say how large they are before they are compressed.
+const COUNTED: usize = 4 << 10;
 
 type Answering<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
 
@@ -41,7 +46,16 @@ impl Service<Request<Incoming>> for RestFront {
 
     fn call(&mut self, request: Request<Incoming>) -> Answering<Body> {
         let rest = self.0.clone();
-        Box::pin(async move { Ok(rest.serve(request).await) })
+        Box::pin(async move {
+            let mut response = rest.serve(request).await;
+            // Behind compression nobody can tell what the answer holds.
+            if let Some(size) = response.body().size_hint().exact().and_then(|size| usize::try_from(size).ok())
+                && size >= COUNTED
+            {
+                response.extensions_mut().insert(Weight(size));
+            }
+            Ok(response)
+        })
     }
 }
 
@@ -125,47 +139,54 @@ pub async fn serve_rest(
     config: &Config,
     rest: Arc<Rest>,
     grpc: Option<Arc<Grpc>>,
-    stop: CancellationToken,
+    (traffic, stop): (Arc<Traffic>, CancellationToken),
 ) {
     let settings = &config.server.rest;
-    let (bounds, metrics) = (Bounds::rest(settings), rest.metrics().clone());
+    let (bounds, metrics) = (Bounds::rest(settings, &config.server.clients), rest.metrics().clone());
+    let limits = (bounds, traffic, metrics);
     let front = RestFront(rest);
     let compression = settings.compression.then(CompressionLayer::new);
     let web = grpc.as_ref().is_some_and(|grpc| grpc.web());
     // A type for each case instead of one boxed service: what is off costs nothing.
     match (cors(&settings.cors, web), compression, grpc.map(GrpcFront)) {
-        (None, None, None) => listener::serve(listener, bounds, metrics, front, stop).await,
-        (None, Some(small), None) => listener::serve(listener, bounds, metrics, small.layer(front), stop).await,
-        (Some(cors), None, None) => listener::serve(listener, bounds, metrics, cors.layer(front), stop).await,
+        (None, None, None) => listener::serve(listener, limits, front, stop).await,
+        (None, Some(small), None) => listener::serve(listener, limits, small.layer(front), stop).await,
+        (Some(cors), None, None) => listener::serve(listener, limits, cors.layer(front), stop).await,
         (Some(cors), Some(small), None) => {
-            listener::serve(listener, bounds, metrics, cors.layer(small.layer(front)), stop).await;
+            listener::serve(listener, limits, cors.layer(small.layer(front)), stop).await;
         }
         // gRPC compresses its messages itself.
         (None, None, Some(grpc)) => {
-            listener::serve(listener, bounds, metrics, Multiplexed { rest: front, grpc }, stop).await;
+            listener::serve(listener, limits, Multiplexed { rest: front, grpc }, stop).await;
         }
         (None, Some(small), Some(grpc)) => {
-            listener::serve(listener, bounds, metrics, Multiplexed { rest: small.layer(front), grpc }, stop).await;
+            listener::serve(listener, limits, Multiplexed { rest: small.layer(front), grpc }, stop).await;
         }
         (Some(cors), None, Some(grpc)) => {
             let front = Multiplexed { rest: cors.layer(front), grpc: cors.layer(grpc) };
-            listener::serve(listener, bounds, metrics, front, stop).await;
+            listener::serve(listener, limits, front, stop).await;
         }
         (Some(cors), Some(small), Some(grpc)) => {
             let front = Multiplexed { rest: cors.layer(small.layer(front)), grpc: cors.layer(grpc) };
-            listener::serve(listener, bounds, metrics, front, stop).await;
+            listener::serve(listener, limits, front, stop).await;
         }
     }
 }
 
 /// Serves gRPC on a listener of its own until `stop`.
-pub async fn serve_grpc(listener: TcpListener, config: &Config, grpc: Arc<Grpc>, stop: CancellationToken) {
-    let bounds = Bounds::grpc(&config.server.grpc, &config.server.rest);
+pub async fn serve_grpc(
+    listener: TcpListener,
+    config: &Config,
+    grpc: Arc<Grpc>,
+    (traffic, stop): (Arc<Traffic>, CancellationToken),
+) {
+    let bounds = Bounds::grpc(&config.server);
     let (metrics, web) = (grpc.metrics().clone(), grpc.web());
+    let limits = (bounds, traffic, metrics);
     let front = GrpcFront(grpc);
     match cors(&config.server.rest.cors, web).filter(|_| web) {
-        None => listener::serve(listener, bounds, metrics, front, stop).await,
-        Some(cors) => listener::serve(listener, bounds, metrics, cors.layer(front), stop).await,
+        None => listener::serve(listener, limits, front, stop).await,
+        Some(cors) => listener::serve(listener, limits, cors.layer(front), stop).await,
     }
 }
 

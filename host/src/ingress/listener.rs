@@ -1,25 +1,32 @@
 //! The listener: bound early, served late, drained with a deadline. Everything that a client could hold open is bounded.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::layers::Peer;
-use crate::config::{Grpc, HumanDuration, Rest};
+use super::connections::{Connection, Open, Order, Place, Places, Streams, Traffic, Watched, answered};
+use crate::config::{Clients, HumanDuration, Rest, Server};
 use crate::telemetry::metrics::Metrics;
+
+/// How much of an answer HTTP/2 takes ahead of the socket, for each stream.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// How long a connection in a place for health has for its request.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// What a listener holds its clients to.
 #[derive(Debug, Clone)]
@@ -36,6 +43,10 @@ pub struct Bounds {
     pub keep_alive_interval: Duration,
     /// How long its answer may take.
     pub keep_alive_timeout: Duration,
+    /// How long an HTTP/2 connection may be without a request.
+    pub idle_timeout: Duration,
+    /// The places that are kept for loopback, and as many for health.
+    pub reserved_connections: u32,
     /// How long a shutdown waits for requests in flight.
     pub shutdown_deadline: HumanDuration,
 }
@@ -43,7 +54,7 @@ pub struct Bounds {
 impl Bounds {
     /// Those of `[server.rest]`.
     #[must_use]
-    pub fn rest(rest: &Rest) -> Self {
+    pub fn rest(rest: &Rest, clients: &Clients) -> Self {
         Self {
             max_header_bytes: rest.max_header_bytes.as_usize(),
             header_read_timeout: rest.header_read_timeout.get(),
@@ -51,20 +62,24 @@ impl Bounds {
             max_streams: rest.max_streams_per_connection,
             keep_alive_interval: rest.header_read_timeout.get(),
             keep_alive_timeout: rest.header_read_timeout.get(),
+            idle_timeout: rest.idle_timeout.get(),
+            reserved_connections: clients.reserved_connections,
             shutdown_deadline: rest.shutdown_deadline,
         }
     }
 
     /// Those of `[server.grpc]`; what it does not say is as in `[server.rest]`.
     #[must_use]
-    pub fn grpc(grpc: &Grpc, rest: &Rest) -> Self {
+    pub fn grpc(server: &Server) -> Self {
+        let grpc = &server.grpc;
         Self {
             max_header_bytes: grpc.max_header_bytes.as_usize(),
             max_connections: grpc.max_connections,
             max_streams: grpc.max_streams_per_connection,
             keep_alive_interval: grpc.keep_alive_interval.get(),
             keep_alive_timeout: grpc.keep_alive_timeout.get(),
-            ..Self::rest(rest)
+            idle_timeout: grpc.idle_timeout.get(),
+            ..Self::rest(&server.rest, &server.clients)
         }
     }
 }
@@ -82,8 +97,7 @@ pub async fn bind(address: SocketAddr, section: &str) -> anyhow::Result<TcpListe
 /// Serves until `stop`, then lets requests in flight finish within the drain time. `service` is cloned for each request.
 pub async fn serve<S, B>(
     listener: TcpListener,
-    bounds: Bounds,
-    metrics: Arc<Metrics>,
+    (bounds, traffic, metrics): (Bounds, Arc<Traffic>, Arc<Metrics>),
     service: S,
     stop: CancellationToken,
 ) where
@@ -93,11 +107,49 @@ pub async fn serve<S, B>(
         + Sync
         + 'static,
     S::Future: Send,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let places = Places::new(bounds.max_connections, bounds.reserved_connections);
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: trying at once would only spin.
+                tracing::warn!(%error, "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(peer.ip()) else {
+            metrics.limit_rejected("connections");
+            continue;
+        };
+        let patience = if place.only_health { PROBE } else { bounds.header_read_timeout };
+        let times = (patience.min(bounds.header_read_timeout), bounds.idle_timeout);
+        let Ok(open) = Connection::open(&traffic, peer, place.only_health, times) else { continue };
+        let _ = stream.set_nodelay(true);
+        let builder = builder(&bounds, Streams(open.connection.clone()));
+        tasks.spawn(connection(stream, (open, place), builder, metrics.clone(), service.clone()));
+    }
+    drop(listener);
+    // Both listeners stop at once.
+    traffic.order(Order::Finish);
+    tasks.close();
+    if tokio::time::timeout(bounds.shutdown_deadline.get(), tasks.wait()).await.is_err() {
+        tracing::warn!(deadline = %bounds.shutdown_deadline, "requests were still in flight at the deadline; they are cut off");
+        traffic.order(Order::Close);
+    }
+}
+
+fn builder(bounds: &Bounds, streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -109,74 +161,51 @@ pub async fn serve<S, B>(
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(bounds.max_header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(bounds.max_streams)
+        .max_send_buf_size(SEND_BUFFER)
         .keep_alive_interval(bounds.keep_alive_interval)
         .keep_alive_timeout(bounds.keep_alive_timeout);
-    let places = Arc::new(Semaphore::new(usize::try_from(bounds.max_connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &places, &metrics) => accepted,
-        };
-        let Some((stream, peer, place)) = accepted else { continue };
-        let service = service.clone();
-        let spoken = Arc::new(AtomicBool::new(false));
-        let heard = spoken.clone();
-        let answer = service_fn(move |mut request: http::Request<Incoming>| {
-            heard.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(Peer(peer));
-            service.clone().call(request)
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-        let connection = graceful.watch(connection);
-        let (metrics, patience) = (metrics.clone(), bounds.header_read_timeout);
-        tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            // hyper's own timer starts when it knows the version: somebody who says nothing would stay for ever.
-            let ended = match tokio::time::timeout(patience, connection.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_) if spoken.load(Ordering::Relaxed) => connection.await,
-                Err(_) => Ok(()),
-            };
-            // A client that breaks off is none of our faults and no line in the log.
-            if let Err(error) = ended {
-                if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
-                    metrics.limit_rejected("header");
-                }
-                tracing::trace!(%peer, %error, "connection ended");
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(bounds.shutdown_deadline.get(), graceful.shutdown()).await.is_err() {
-        tracing::warn!(deadline = %bounds.shutdown_deadline, "requests were still in flight at the deadline; they are cut off");
-    }
+    builder
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    metrics: &Metrics,
-) -> Option<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = match places.clone().try_acquire_owned() {
-        Ok(place) => place,
-        Err(_) => {
-            metrics.limit_rejected("connections");
-            places.clone().acquire_owned().await.ok()?
+/// Serves one connection until it ends by itself or is ordered to.
+async fn connection<S, B>(
+    stream: TcpStream,
+    (open, _place): (Open, Place),
+    builder: auto::Builder<Streams>,
+    metrics: Arc<Metrics>,
+    service: S,
+) where
+    S: Service<http::Request<Incoming>, Response = http::Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let shared = &open.connection;
+    let of_requests = shared.clone();
+    let answer = service_fn(move |request| answered(&of_requests, service.clone(), request));
+    let io = TokioIo::new(Watched::new(stream, shared.clone()));
+    let mut serving = pin!(builder.serve_connection(io, answer));
+    let mut finishing = false;
+    let ended = poll_fn(|cx| {
+        match shared.ordered(cx) {
+            Order::Close => return Poll::Ready(Ok(())),
+            Order::Finish if !finishing => {
+                finishing = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            Order::Serve | Order::Finish => {}
         }
-    };
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            let _ = stream.set_nodelay(true);
-            Some((stream, peer, place))
+        serving.as_mut().poll(cx)
+    });
+    // A client that breaks off is none of our faults and no line in the log.
+    if let Err(error) = ended.await {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse_too_large) {
+            metrics.limit_rejected("header");
         }
-        Err(error) => {
-            // Out of file descriptors, most likely: trying at once would only spin.
-            tracing::warn!(%error, "cannot accept connections");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            None
-        }
+        tracing::trace!(peer = %shared.peer, %error, "connection ended");
     }
 }

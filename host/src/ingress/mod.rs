@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admin;
 pub mod answer;
+pub mod connections;
 pub mod docs;
 pub mod grpc;
 pub mod health;

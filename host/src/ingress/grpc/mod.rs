@@ -31,6 +31,7 @@ use self::timeout::grpc_timeout;
 use super::access::{Admitted, Gate, trace_context};
 use super::admin::Admin;
 use super::answer::{self, REQUEST_ID};
+use super::connections::Weight;
 use super::health::Health;
 use super::layers::Peer;
 use crate::capabilities::Call;
@@ -176,10 +177,11 @@ impl Grpc {
                 let call = call.ok_or_else(|| Status::internal("a unary method is called once"))?;
                 match self.answer(method, admitted, &message.into_inner(), call).await {
                     Ok(message) => {
-                        let small = message.len() < COMPRESS_FROM;
+                        let size = message.len();
                         let mut response = tonic::Response::new(Bytes::from(message));
-                        if small {
-                            response.disable_compression();
+                        match size < COMPRESS_FROM {
+                            true => response.disable_compression(),
+                            false => drop(response.extensions_mut().insert(Weight(size))),
                         }
                         Ok(response)
                     }
@@ -286,6 +288,12 @@ impl Grpc {
         };
         status::of_protocol(Code::Unimplemented, "NOT_FOUND", message, request_id).into_http()
     }
+}
+
+/// The answer to a request that a limit of the connection turns away.
+#[must_use]
+pub fn refusal(problem: &Problem, request_id: &RequestId) -> Response<Body> {
+    status::of_problem(problem, request_id).into_http()
 }
 
 /// Whether this is gRPC at all; what is not is told in HTTP's own terms.

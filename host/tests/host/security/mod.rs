@@ -1,10 +1,13 @@
 //! What attackers try, and that it does not work: one file for each kind of attack.
 
+mod connections;
 mod fair_share;
 mod handles;
 mod host_identity;
+mod http2;
 mod large_input;
 mod password_threads;
+mod slow_clients;
 mod streams;
 mod total_memory;
 mod who_may_read;
