@@ -238,6 +238,6 @@ fn grants(folder: &std::path::Path) -> anyhow::Result<Arc<PluginGrants>> {
         log_lines_per_call: 100,
         log_line_bytes: 4096,
         log_lines_dropped: Metrics::new()?.plugin_log_lines_dropped("test/echo"),
-        tail: Tails::new(500, 4096).of("test/echo"),
+        tail: Tails::new(500, 4096, 1000).of("test/echo"),
     }))
 }

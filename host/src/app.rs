@@ -38,6 +38,7 @@ use crate::runtime::compile::Compiler;
 use crate::runtime::engine::Engine;
 use crate::runtime::live::{LiveInstances, LiveLimits};
 use crate::telemetry::metrics::{Metrics, Watched};
+use crate::telemetry::output;
 use crate::telemetry::rendered::Rendered;
 use crate::telemetry::tail::Tails;
 
@@ -136,7 +137,8 @@ impl App {
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
         let kept = usize::try_from(config.plugins.log_lines)?;
-        let tails = Arc::new(Tails::new(kept, config.limits.log_line_bytes.as_usize()));
+        let limits = &config.limits;
+        let tails = Arc::new(Tails::new(kept, limits.log_line_bytes.as_usize(), limits.log_lines_per_second));
         let admin = Arc::new(Admin::new(tails.clone(), metrics.clone(), &config));
         let host = host_api::services(&health, &admin, config.plugins.admin_role, &metrics);
         let host = Arc::new(host.context("the host's own services")?);
@@ -279,6 +281,9 @@ fn watch(metrics: &Metrics, services: &Arc<Services>, live: &Arc<LiveInstances>)
     metrics.watch(Watched::InstancesMemoryLimit, move || number(instances.memory().1))?;
     let instances = live.clone();
     metrics.watch(Watched::InstancesEvicted, move || instances.evicted())?;
+    metrics.watch(Watched::LogLinesFull, || output::stderr().dropped_full())?;
+    metrics.watch(Watched::LogLinesFailed, || output::stderr().dropped_failed())?;
+    metrics.watch(Watched::LogQueued, move || number(output::stderr().queued()))?;
     Ok(())
 }
 

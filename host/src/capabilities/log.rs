@@ -1,4 +1,5 @@
-//! `log`, and standard output and error of the guest: lines of the plugin in the host's log, so many a call, so long each.
+//! `log`, and standard output and error of the guest: lines of the plugin in the host's log, bounded by call, by second and
+//! plugin, and in length.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -75,6 +76,16 @@ impl Sink {
     }
 
     fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let Some(missing) = self.tail.admit() else {
+            self.dropped.inc();
+            return;
+        };
+        if missing > 0 {
+            let says = format!("{missing} lines before this one were dropped: limits.log_lines_per_second");
+            let request = *self.request.lock();
+            tracing::warn!(target: "plugin", plugin = %self.plugin, request_id = %request, "{says}");
+            self.tail.write(tail::Level::Warn, &says, [], Some(request));
+        }
         let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         match taken {
             Err(_) => {

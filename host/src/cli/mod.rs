@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::runtime::compile;
+use crate::telemetry::output::{self, FlushAtEnd};
 
 /// A small host for signed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -53,6 +54,7 @@ enum Verb {
 /// Reads the command line and carries it out. Failures are told on standard error.
 #[must_use]
 pub fn run() -> ExitCode {
+    let _flush = FlushAtEnd;
     let outcome = match Cli::parse().verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Dev(args) => return author::dev::run(&args),
@@ -70,7 +72,8 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("arcana: {error:#}");
+            // After the log, and without waiting for a reader that is gone or asleep.
+            output::complain(&format!("arcana: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -12,7 +12,8 @@ use super::config::ConfigDir;
 use super::user;
 use crate::app::{App, Options};
 use crate::config::{Config, LogFormat};
-use crate::telemetry::logs;
+use crate::telemetry::logs::{self, LogSettings};
+use crate::telemetry::output;
 
 /// Where the host lives and how it behaves.
 #[derive(Debug, Args)]
@@ -57,15 +58,21 @@ impl Home {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let (config, options) = args.home.open(args.dev)?;
-    logs::init(log_format(&config), &config.observability.log.filter)?;
+    logs::init(&log_settings(&config))?;
     runtime()?.block_on(serve(config, options, started))
 }
 
-/// How log lines look.
-pub(super) fn log_format(config: &Config) -> logs::Format {
-    match config.observability.log.format {
-        LogFormat::Pretty => logs::Format::Pretty,
-        LogFormat::Json => logs::Format::Json,
+/// How to log.
+pub(super) fn log_settings(config: &Config) -> LogSettings<'_> {
+    let log = &config.observability.log;
+    LogSettings {
+        format: match log.format {
+            LogFormat::Pretty => logs::Format::Pretty,
+            LogFormat::Json => logs::Format::Json,
+        },
+        filter: &log.filter,
+        buffer: log.buffer.as_usize(),
+        flush: log.flush.get(),
     }
 }
 
@@ -88,21 +95,17 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     let catalog = app.catalog.load_full();
     let routes: usize = catalog.plugins().iter().map(|plugin| plugin.routes.len()).sum();
     if development && let Some((email, password)) = user::first_admin(&app).await? {
-        println!("first administrator: {email} with password {password}  (shown once; change it)");
+        output::print(&format!("first administrator: {email} with password {password}  (shown once; change it)"));
     }
-    println!("data folder: {}", data.display());
-    println!("plugins: {} active with {routes} routes, {} refused", catalog.plugins().len(), app.failed.len());
+    output::print(&format!("data folder: {}", data.display()));
+    let (active, refused) = (catalog.plugins().len(), app.failed.len());
+    output::print(&format!("plugins: {active} active with {routes} routes, {refused} refused"));
     if let Some(grpc) = grpc {
-        println!("gRPC on {grpc}");
+        output::print(&format!("gRPC on {grpc}"));
     }
-    println!(
-        "arcana is serving on http://{address} after {} ms{}",
-        started.elapsed().as_millis(),
-        match development {
-            true => " (development mode)",
-            false => "",
-        }
-    );
+    let mode = if development { " (development mode)" } else { "" };
+    let elapsed = started.elapsed().as_millis();
+    output::print(&format!("arcana is serving on http://{address} after {elapsed} ms{mode}"));
     tracing::info!(%address, grpc = grpc.map(tracing::field::display), development, data = %data.display(), "serving");
     app.serve(listeners, stop).await;
     tracing::info!("stopped");
@@ -123,6 +126,7 @@ pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
                 stop.cancel();
             } else {
                 tracing::warn!("stopped at once by a second signal");
+                output::flush();
                 std::process::exit(130);
             }
         }

@@ -1,6 +1,6 @@
 //! `arcana user create-admin`, and the first administrator of development mode.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -8,7 +8,7 @@ use base64::Engine as _;
 use clap::{Args, Subcommand};
 use wasmtime::component::Val;
 
-use super::serve::{Home, log_format, runtime};
+use super::serve::{Home, log_settings, runtime};
 use crate::app::App;
 use crate::contract::{Binding, json};
 use crate::plugins::load::system_call;
@@ -48,7 +48,7 @@ struct CreateAdmin {
 pub(super) fn run(args: &UserArgs) -> anyhow::Result<()> {
     let Verb::CreateAdmin(args) = &args.verb;
     let (config, options) = args.home.open(false)?;
-    logs::init(log_format(&config), &config.observability.log.filter)?;
+    logs::init(&log_settings(&config))?;
     let (password, made) = if args.password_stdin {
         let mut password = String::new();
         std::io::stdin().read_to_string(&mut password).context("the password from standard input")?;
@@ -64,9 +64,11 @@ pub(super) fn run(args: &UserArgs) -> anyhow::Result<()> {
         let outcome = call(&app, "create", None, &body).await;
         app.close().await;
         let user = outcome?;
-        println!("created {} with id {}", args.email, user["id"].as_str().unwrap_or_default());
+        // Written at once: the password is shown here or nowhere. A reader that is gone is no fault.
+        let mut out = std::io::stdout();
+        let _ = writeln!(out, "created {} with id {}", args.email, user["id"].as_str().unwrap_or_default());
         if made {
-            println!("password: {password}");
+            let _ = writeln!(out, "password: {password}");
         }
         Ok(())
     })

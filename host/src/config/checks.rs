@@ -60,6 +60,7 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         &["observability.metrics.max_age"],
         "must be at most 60s",
     );
+    log(config, &mut rules);
     let cache = &config.cache;
     rules.positive(&[
         ("cache.max_bytes_per_plugin", cache.max_bytes_per_plugin.as_u64()),
@@ -163,6 +164,31 @@ fn clients(server: &Server, rules: &mut Rules) {
     rules.at_most(
         ("server.clients.max_unsent_per_connection", clients.max_unsent_per_connection),
         ("server.clients.max_unsent", clients.max_unsent),
+    );
+}
+
+fn log(config: &Config, rules: &mut Rules) {
+    let (log, limits) = (&config.observability.log, &config.limits);
+    rules.must(
+        (64 << 10..=1 << 30).contains(&log.buffer.as_u64()),
+        &["observability.log.buffer"],
+        "must be from 64KiB to 1GiB",
+    );
+    // A line of nothing but characters that are escaped becomes six times as long.
+    rules.must(
+        limits.log_line_bytes.as_u64().saturating_mul(8) <= log.buffer.as_u64(),
+        &["observability.log.buffer", "limits.log_line_bytes"],
+        "must hold eight lines of `limits.log_line_bytes`",
+    );
+    rules.must(
+        (1..=10_000).contains(&log.flush.as_millis_u64()),
+        &["observability.log.flush"],
+        "must be from 1ms to 10s",
+    );
+    rules.must(limits.log_lines_per_second > 0, &["limits.log_lines_per_second"], "must be more than 0");
+    rules.at_most(
+        ("limits.log_lines_per_call", limits.log_lines_per_call),
+        ("limits.log_lines_per_second", limits.log_lines_per_second),
     );
 }
 

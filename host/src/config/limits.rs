@@ -51,6 +51,8 @@ pub struct Limits {
     pub epoch_tick: HumanDuration,
     /// The most lines that one call may log.
     pub log_lines_per_call: u32,
+    /// The most lines that one plugin may log in a second, over all its calls.
+    pub log_lines_per_second: u32,
     /// The longest line that a plugin may log.
     pub log_line_bytes: ByteSize,
     /// The largest body of one function in a component.

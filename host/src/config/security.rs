@@ -82,6 +82,10 @@ pub struct Log {
     pub filter: String,
     /// Whether every request is logged.
     pub access: bool,
+    /// Lines that wait to be written, in bytes.
+    pub buffer: ByteSize,
+    /// The longest the end of the process waits for lines to be written.
+    pub flush: HumanDuration,
 }
 
 /// How log lines look.

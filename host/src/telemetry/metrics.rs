@@ -110,7 +110,7 @@ families! {
     plugin_memory: IntGaugeVec = "arcana_plugin_memory_bytes" ["plugin"];
     /// Time that calls waited for a turn; calls that did not have to are not counted.
     plugin_queue_wait: HistogramVec = "arcana_plugin_queue_wait_seconds" ["plugin"] in CALL_SECONDS;
-    /// Log lines of plugins that were dropped because the call had used up its limit.
+    /// Log lines of plugins that were dropped because the call or the plugin had used up its limit.
     plugin_log_dropped: IntCounterVec = "arcana_plugin_log_lines_dropped_total" ["plugin"];
     /// Bytes that digests, MACs, comparisons and signatures have read for plugins, in calls with more than 64 KiB.
     plugin_large_input: IntCounterVec = "arcana_plugin_large_input_bytes_total" ["plugin"];
@@ -167,7 +167,8 @@ impl Metrics {
         read: impl Fn() -> u64 + Send + Sync + 'static,
     ) -> Result<(), prometheus::Error> {
         let (kind, name, help) = what.describe();
-        self.registry.register(Box::new(Pulled::new(kind, name, help, Box::new(move || Some(float(read()))))?))
+        let read = Box::new(move || Some(float(read())));
+        self.registry.register(Box::new(Pulled::new(kind, name, help, what.label(), read)?))
     }
 
     /// Counts a request as being answered until the guard is dropped.

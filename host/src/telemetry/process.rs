@@ -26,9 +26,9 @@ pub(super) fn register(registry: &Registry) -> Result<(), prometheus::Error> {
         ("process_threads", "Threads of the process.", Box::new(|| status("Threads:").map(float))),
         ("process_open_fds", "Open files and sockets of the process.", Box::new(open_fds)),
     ];
-    gauges
-        .into_iter()
-        .try_for_each(|(name, help, read)| registry.register(Box::new(Pulled::new(Kind::Gauge, name, help, read)?)))
+    gauges.into_iter().try_for_each(|(name, help, read)| {
+        registry.register(Box::new(Pulled::new(Kind::Gauge, name, help, None, read)?))
+    })
 }
 
 fn status(field: &str) -> Option<u64> {

@@ -17,7 +17,7 @@ pub(super) enum Kind {
 /// Where a value comes from.
 pub(super) type Read = Box<dyn Fn() -> Option<f64> + Send + Sync>;
 
-/// A metric without labels that is read from a function; where that has no value the metric is left out.
+/// A metric, with one fixed label at most, that is read from a function; where that has no value the metric is left out.
 pub(super) struct Pulled {
     desc: Desc,
     kind: Kind,
@@ -25,8 +25,16 @@ pub(super) struct Pulled {
 }
 
 impl Pulled {
-    pub(super) fn new(kind: Kind, name: &str, help: &str, read: Read) -> Result<Self, prometheus::Error> {
-        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new())?;
+    pub(super) fn new(
+        kind: Kind,
+        name: &str,
+        help: &str,
+        label: Option<(&str, &str)>,
+        read: Read,
+    ) -> Result<Self, prometheus::Error> {
+        let labels: HashMap<String, String> =
+            label.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let desc = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), labels)?;
         Ok(Self { desc, kind, read })
     }
 }
@@ -39,6 +47,7 @@ impl Collector for Pulled {
     fn collect(&self) -> Vec<MetricFamily> {
         let Some(value) = (self.read)() else { return Vec::new() };
         let mut metric = Metric::default();
+        metric.set_label(self.desc.const_label_pairs.clone());
         let field_type = match self.kind {
             Kind::Counter => {
                 let mut counter = Counter::default();

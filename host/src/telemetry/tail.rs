@@ -1,15 +1,20 @@
 //! The last log lines of each plugin, kept in memory for administrators who look or follow: what the plugin wrote, and what
 //! the host has to say of it. By the id of the plugin, so that a reader stays over a swap.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::escape;
 use crate::request_id::RequestId;
 
 /// A follower may fall behind by so many lines at least, however few are kept.
@@ -65,13 +70,16 @@ pub struct Tails {
     tails: DashMap<Box<str>, Arc<Tail>>,
     keep: usize,
     line_bytes: usize,
+    lines_per_second: NonZeroU32,
 }
 
 impl Tails {
-    /// Tails that keep so many lines of each plugin, each line so long at most, in bytes.
+    /// Tails that keep the last `keep` lines of each plugin, each of at most `line_bytes`. A plugin may write
+    /// `lines_per_second` (at least one), and as many at once after a pause.
     #[must_use]
-    pub fn new(keep: usize, line_bytes: usize) -> Self {
-        Self { tails: DashMap::new(), keep, line_bytes }
+    pub fn new(keep: usize, line_bytes: usize, lines_per_second: u32) -> Self {
+        let lines_per_second = NonZeroU32::new(lines_per_second).unwrap_or(NonZeroU32::MIN);
+        Self { tails: DashMap::new(), keep, line_bytes, lines_per_second }
     }
 
     /// The tail of this plugin, an empty one where there was none.
@@ -80,7 +88,16 @@ impl Tails {
         if let Some(tail) = self.tails.get(plugin) {
             return tail.clone();
         }
-        let new = || Arc::new(Tail { keep: self.keep, line_bytes: self.line_bytes, state: Mutex::default() });
+        let new = || {
+            Arc::new(Tail {
+                keep: self.keep,
+                line_bytes: self.line_bytes,
+                state: Mutex::default(),
+                lines: RateLimiter::direct(Quota::per_second(self.lines_per_second)),
+                notes: RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)),
+                dropped: AtomicU64::new(0),
+            })
+        };
         self.tails.entry(plugin.into()).or_insert_with(new).clone()
     }
 
@@ -97,6 +114,12 @@ pub struct Tail {
     keep: usize,
     line_bytes: usize,
     state: Mutex<State>,
+    /// The lines that the plugin may write, over all its versions and calls.
+    lines: DefaultDirectRateLimiter,
+    /// How often it is said that some were dropped.
+    notes: DefaultDirectRateLimiter,
+    /// Lines that were dropped since that was last said.
+    dropped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -108,7 +131,22 @@ struct State {
 }
 
 impl Tail {
-    /// A line that the plugin has written while it served this request. What is longer than a line may be is cut.
+    /// Takes one of the lines that the plugin may write in a second. None where there is no more; else how many lines were
+    /// dropped and are to be mentioned before this one, which happens once a second.
+    #[must_use]
+    pub fn admit(&self) -> Option<u64> {
+        if self.lines.check().is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if self.dropped.load(Ordering::Relaxed) == 0 || self.notes.check().is_err() {
+            return Some(0);
+        }
+        Some(self.dropped.swap(0, Ordering::Relaxed))
+    }
+
+    /// A line that the plugin has written while it served this request: one line, in which line feeds and commands to a
+    /// terminal are escaped, cut at the limit of a line.
     pub fn write<'f>(
         &self,
         level: Level,
@@ -116,7 +154,13 @@ impl Tail {
         fields: impl IntoIterator<Item = (&'f str, &'f str)>,
         request_id: Option<RequestId>,
     ) {
-        let message = clip(message, self.line_bytes);
+        // Escaping makes text longer; it is cut before, so that no more than a line is escaped, and after.
+        let message = escape::line(clip(message, self.line_bytes));
+        let message = clip(&message, self.line_bytes);
+        let fields: Vec<(Cow<'_, str>, Cow<'_, str>)> = clip_fields(fields, self.line_bytes - message.len())
+            .map(|(name, value)| (escape::line(name), escape::line(value)))
+            .collect();
+        let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields = clip_fields(fields, self.line_bytes - message.len());
         let line = Arc::new(Line {
             at: Timestamp::now(),
@@ -227,7 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_lines_are_kept_and_no_more() {
-        let tails = Tails::new(3, 64);
+        let tails = Tails::new(3, 64, 1000);
         for n in 0..5 {
             tails.of("acme/x").say(Level::Info, &n.to_string());
         }
@@ -243,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_goes_on_where_the_past_ends() {
-        let tails = Tails::new(3, 64);
+        let tails = Tails::new(3, 64, 1000);
         let tail = tails.of("acme/x");
         tail.say(Level::Info, "a");
         let mut reader = tail.follow(10);
@@ -256,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_too_slow_is_told_what_was_missed() {
-        let tails = Tails::new(2, 64);
+        let tails = Tails::new(2, 64, 1000);
         let tail = tails.of("acme/x");
         let mut reader = tail.follow(0);
         for n in 0..MIN_BEHIND + 5 {
@@ -267,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_plugin_that_is_gone_ends_its_followers() {
-        let tails = Tails::new(2, 64);
+        let tails = Tails::new(2, 64, 1000);
         let tail = tails.of("acme/x");
         tail.say(Level::Info, "a");
         let mut reader = tail.follow(1);
@@ -278,8 +322,37 @@ mod tests {
     }
 
     #[test]
+    fn a_line_holds_no_other() {
+        let tails = Tails::new(1, 64, 1000);
+        let tail = tails.of("acme/x");
+        tail.write(Level::Info, "a\nb\u{2028}c\u{1b}", [("k\r", "v\u{85}")], None);
+        let line = tail.state.lock().lines[0].clone();
+        assert_eq!(line.message, r"a\nb\u{2028}c\u{1b}");
+        assert_eq!(line.fields, [Field { name: r"k\r".into(), value: r"v\u{85}".into() }]);
+        tail.write(Level::Info, &"\u{1b}".repeat(100), [], None);
+        assert!(tail.state.lock().lines[0].message.len() <= 64);
+    }
+
+    #[test]
+    fn a_plugin_writes_so_many_lines_a_second_and_what_is_missing_is_said() {
+        let tails = Tails::new(1, 64, 10);
+        let tail = tails.of("acme/x");
+        let admitted = (0..1000).filter(|_| tail.admit().is_some()).count();
+        // More only where this took longer than it should.
+        assert!((10..500).contains(&admitted), "{admitted}");
+        assert!(tails.of("acme/y").admit().is_some(), "another plugin");
+        let told: u64 = std::iter::from_fn(|| {
+            std::thread::yield_now();
+            Some(tail.admit().unwrap_or(0))
+        })
+        .find(|told| *told > 0)
+        .unwrap();
+        assert!(told >= 500, "{told}");
+    }
+
+    #[test]
     fn long_lines_are_cut() {
-        let tails = Tails::new(1, 16);
+        let tails = Tails::new(1, 16, 1000);
         let tail = tails.of("acme/x");
         tail.write(Level::Error, &"ü".repeat(20), [("k", "v")], None);
         let line = tail.state.lock().lines[0].clone();

@@ -274,9 +274,22 @@ impl Host {
         self.setup().path(name)
     }
 
-    /// What it has logged so far.
+    /// What it has logged so far. A thread of the host writes it: while that one has work it is waited for.
     pub fn log(&self) -> String {
+        let until = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < until && self.is_writing_log() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         std::fs::read_to_string(self.path("host.log")).unwrap_or_default()
+    }
+
+    /// Whether the thread that writes the log does anything but sleep.
+    fn is_writing_log(&self) -> bool {
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return false };
+        tasks.flatten().any(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.split_once("(arcana-output) ").is_some_and(|(_, state)| !state.starts_with('S'))
+        })
     }
 
     /// Kills it with SIGKILL and gives back what it was started with, data and all.

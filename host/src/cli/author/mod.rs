@@ -11,11 +11,13 @@ mod toolchain;
 
 use std::process::ExitCode;
 
+use crate::telemetry::output;
+
 /// What kept a command from doing its work at all: a mistake in how it was called, in the crate, or on this machine.
 pub(super) const CANNOT: u8 = 2;
 
 /// The exit code where the work was not done, with the reason told.
 fn cannot(error: &anyhow::Error) -> ExitCode {
-    eprintln!("arcana: {error:#}");
+    output::complain(&format!("arcana: {error:#}"));
     ExitCode::from(CANNOT)
 }

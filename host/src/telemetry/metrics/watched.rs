@@ -29,6 +29,12 @@ pub enum Watched {
     InstancesMemoryLimit,
     /// `arcana_instances_evicted_total`
     InstancesEvicted,
+    /// `arcana_log_lines_dropped_total{reason="full"}`
+    LogLinesFull,
+    /// `arcana_log_lines_dropped_total{reason="failed"}`
+    LogLinesFailed,
+    /// `arcana_log_queued_bytes`
+    LogQueued,
 }
 
 impl Watched {
@@ -76,6 +82,21 @@ impl Watched {
                 "arcana_instances_evicted_total",
                 "Idle instances that were given up for a place or memory.",
             ),
+            Self::LogLinesFull | Self::LogLinesFailed => (
+                Kind::Counter,
+                "arcana_log_lines_dropped_total",
+                "Log lines that were dropped: nobody reads them fast enough (full), or they cannot be written (failed).",
+            ),
+            Self::LogQueued => (Kind::Gauge, "arcana_log_queued_bytes", "Log that waits to be written."),
+        }
+    }
+
+    /// What tells it from others of the same name.
+    pub(super) const fn label(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::LogLinesFull => Some(("reason", "full")),
+            Self::LogLinesFailed => Some(("reason", "failed")),
+            _ => None,
         }
     }
 }

@@ -6,6 +6,8 @@ mod handles;
 mod host_identity;
 mod http2;
 mod large_input;
+mod log_lines;
+mod output;
 mod password_threads;
 mod slow_clients;
 mod streams;

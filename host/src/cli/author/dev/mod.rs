@@ -21,14 +21,15 @@ use super::home::Home;
 use super::project::Project;
 use super::toolchain::Toolchain;
 use crate::app::{App, Options};
-use crate::cli::serve::{log_format, runtime, watch_signals};
+use crate::cli::serve::{log_settings, runtime, watch_signals};
 use crate::cli::user;
 use crate::config::Config;
 use crate::plugins::live::view::Installed;
 use crate::plugins::live::{Actor, InstallOptions, Plugins, Progress};
 use crate::plugins::refusal::Refusal;
 use crate::runtime::catalog::LiveCatalog;
-use crate::telemetry::logs;
+use crate::telemetry::logs::{self, LogSettings};
+use crate::telemetry::output;
 
 /// What is logged where the settings do not say: what the plugins write, and what somebody has to look at. Refusals are told by
 /// this command.
@@ -69,9 +70,9 @@ fn dev(args: &DevArgs) -> Result<()> {
     let mut home = Home::open(args.home.as_deref(), &projects)?;
     let shipped = home.prepare()?;
     let (key, _) = home.key()?;
-    logs::init(log_format(&home.config), log_filter(&home.config))?;
-    println!("home: {}", home.folder.display());
-    println!("{shipped}");
+    logs::init(&LogSettings { filter: log_filter(&home.config), ..log_settings(&home.config) })?;
+    output::print(&format!("home: {}", home.folder.display()));
+    output::print(&shipped.to_string());
     runtime()?.block_on(serve(crates, home, key, &args.how, started))
 }
 
@@ -111,15 +112,16 @@ async fn serve(crates: Vec<Crate>, home: Home, key: SecretKey, how: &How, starte
     let options = Options { home: home.folder, development: true, program };
     let app = App::start(home.config, &options).await?;
     for failed in &app.failed {
-        println!("{} is refused: {}", failed.what, failed.refusal);
+        output::print(&format!("{} is refused: {}", failed.what, failed.refusal));
     }
     if let Some((email, password)) = user::first_admin(&app).await? {
-        println!("first administrator: {email} with password {password}  (shown once; change it)");
+        output::print(&format!("first administrator: {email} with password {password}  (shown once; change it)"));
     }
     if let Some(grpc) = grpc {
-        println!("gRPC on {grpc}");
+        output::print(&format!("gRPC on {grpc}"));
     }
-    println!("arcana is serving on http://{address} after {} ms (development mode)", started.elapsed().as_millis());
+    let elapsed = started.elapsed().as_millis();
+    output::print(&format!("arcana is serving on http://{address} after {elapsed} ms (development mode)"));
     let mut workshop =
         Workshop { crates, plugins: app.plugins().clone(), catalog: app.catalog.clone(), key, how: how.clone() };
     let serving = tokio::spawn(app.serve(listeners, stop.clone()));
@@ -130,7 +132,7 @@ async fn serve(crates: Vec<Crate>, home: Home, key: SecretKey, how: &How, starte
     }
     drop(watch);
     serving.await.context("the host has ended on its own")?;
-    println!("stopped");
+    output::print("stopped");
     Ok(())
 }
 
@@ -160,7 +162,7 @@ impl Workshop {
             watch.forget(index);
             self.take(index, watch, false).await;
         }
-        println!("watching; save a file to see it answer");
+        output::print("watching; save a file to see it answer");
         loop {
             let Some(index) = watch.next().await else { return };
             watch.forget(index);
@@ -177,20 +179,20 @@ impl Workshop {
             Ok(Outcome::Same | Outcome::Overtaken) => {}
             Ok(Outcome::Swapped { built, swapped, installed, before }) => {
                 let millis = |time: Duration| time.as_millis();
-                println!(
+                output::print(&format!(
                     "{name}: {} {} answers (built in {} ms, swapped in {} ms)",
                     installed.id,
                     installed.version,
                     millis(built),
                     millis(swapped)
-                );
+                ));
                 let after = Routes::of(&self.catalog, &installed.id);
-                print!("{}", after.since(&before, &installed.comparison.findings));
+                output::stdout().write(after.since(&before, &installed.comparison.findings).as_bytes());
             }
-            Err(error) if error.is::<DoesNotBuild>() => println!("{name}: it does not build{goes_on}"),
+            Err(error) if error.is::<DoesNotBuild>() => output::print(&format!("{name}: it does not build{goes_on}")),
             Err(error) => match error.downcast_ref::<Refusal>() {
-                Some(refusal) => println!("{name}: refused, {refusal}{goes_on}"),
-                None => println!("{name}: {error:#}{goes_on}"),
+                Some(refusal) => output::print(&format!("{name}: refused, {refusal}{goes_on}")),
+                None => output::print(&format!("{name}: {error:#}{goes_on}")),
             },
         }
     }

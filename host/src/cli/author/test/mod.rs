@@ -20,7 +20,7 @@ use super::cannot;
 use super::project::{CALLS, Project, SETTINGS};
 use super::toolchain::Toolchain;
 use crate::cli::serve::runtime;
-use crate::telemetry::logs;
+use crate::telemetry::logs::{self, LogSettings};
 
 /// What the host says for itself is told by this command in its own words.
 const LOG_FILTER: &str = "error,arcana::app=off,plugin=debug";
@@ -91,7 +91,7 @@ fn test(args: &TestArgs) -> Result<bool> {
         ensure!(args.calls.is_none(), "--calls: there are calls on the command line already");
         direct(words, args.caller.as_ref())?
     };
-    logs::init(logs::Format::Pretty, LOG_FILTER)?;
+    logs::init(&LogSettings::pretty(LOG_FILTER))?;
     let is_direct = !words.is_empty();
     runtime()?.block_on(async {
         let packed = packed(&subject, &args.how).await?;

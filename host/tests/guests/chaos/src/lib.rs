@@ -96,6 +96,7 @@ guest! {
     limits::hold(bytes: u64, ms: u64) -> u64;
     capabilities::work_on(how: String, bytes: u64) -> Result<String>;
     capabilities::called_by_host() -> bool;
+    limits::say(message: String, value: String) -> u32;
 }
 
 bindings::export!(Plugin with_types_in bindings);

@@ -51,6 +51,12 @@ pub(crate) fn flood_stdout(lines: u32, bytes: u32) -> u32 {
     lines
 }
 
+pub(crate) fn say(message: String, value: String) -> u32 {
+    log::write(log::Level::Info, &message, &[("field".to_owned(), value)]);
+    println!("{message}");
+    1
+}
+
 #[expect(clippy::panic, reason = "the point of it")]
 pub(crate) fn stop<T>(how: Ending) -> T {
     match how {
