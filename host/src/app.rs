@@ -1,5 +1,7 @@
 //! The composition: settings → keys, stores, engine → plugins → listener → serve → drain.
 
+mod private;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -104,12 +106,13 @@ impl App {
     pub async fn start(config: Config, options: &Options) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let data = options.home.join(&config.app.data_dir);
-        // Nobody else's business: password hashes, keys and sessions are in there.
+        private::make_private();
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&data)
             .with_context(|| format!("app.data_dir: {} cannot be made", data.display()))?;
+        private::tighten(&data, &data.join(&config.plugins.registry))?;
         let lock = DataLock::take(&data)?;
 
         let keys = HostKeys::open(&data, token_algorithm(&config)).context("the host's keys")?;

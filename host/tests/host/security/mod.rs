@@ -2,6 +2,7 @@
 
 mod connections;
 mod fair_share;
+mod file_modes;
 mod handles;
 mod host_identity;
 mod http2;
