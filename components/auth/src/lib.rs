@@ -1,6 +1,6 @@
 //! The plugin `arcana/auth`: registration, sign-in, sessions and tokens, on the accounts of the store `identity`.
 
-mod lockout;
+mod addresses;
 mod login;
 mod refresh;
 mod register;

@@ -1,29 +1,33 @@
-//! Signing in. An unknown name, a wrong password and a name that is locked out look and last the same whether there is
-//! such an account or not; only the right password learns that its account may not sign in.
+//! Signing in. An unknown name, a wrong password and a lockout look and last the same whether there is such an account or not;
+//! only the right password learns that its account may not sign in.
+//!
+//! Failures count for the account, by whichever name they come, or for a name that no account has. An address that the account
+//! knows has a budget of its own: failures elsewhere do not lock it, and its own do not lock others.
 
+use arcana_identity::attempts::Budget;
 use arcana_identity::profile::{self, EMAIL_MAX};
 use arcana_identity::{Account, Credentials, STORE, Status, account::Column, account_columns};
 use arcana_sdk::crypto::passwords::{self, Verdict};
-use arcana_sdk::{Problem, Result, Timestamp, Validation, log, params};
+use arcana_sdk::{Problem, Result, Timestamp, Uuid, Validation, log, params};
 
-use crate::lockout::Name;
+use crate::addresses;
 use crate::service::{AuthResponse, LoginRequest};
 use crate::sessions;
 use crate::settings::Settings;
 
 pub(crate) fn login(request: &LoginRequest) -> Result<AuthResponse> {
-    let Lookup { key, sql } = lookup(request)?;
+    let Lookup { key, by } = lookup(request)?;
     let settings = Settings::load()?;
     let now = Timestamp::now();
-    let name = Name::new(&key, settings.lockout);
-    name.check(now)?;
-    let found: Option<Credentials> = STORE.query_opt(sql, params![key])?;
+    let found: Option<Credentials> = STORE.query_opt(by.sql(), params![key])?;
+    let budget = budget(found.as_ref().map(|found| found.account.id), &key, by, &settings, now);
+    budget.check(now)?;
     // Outside any transaction: hashing takes long. Without an account it takes as long.
     let hash = found.as_ref().map(|found| found.password_hash.as_str());
     let verdict = passwords::verify(&request.password, hash)?;
     let (Some(Credentials { account, password_hash }), Verdict::Correct | Verdict::CorrectRehash) = (found, verdict)
     else {
-        name.failed(Timestamp::now())?;
+        budget.failed(Timestamp::now())?;
         return Err(wrong());
     };
     may_sign_in(&account)?;
@@ -35,7 +39,7 @@ pub(crate) fn login(request: &LoginRequest) -> Result<AuthResponse> {
 
     let now = Timestamp::now();
     let tx = STORE.begin()?;
-    name.succeeded(&tx, now)?;
+    budget.succeeded(&tx, now)?;
     // What was decided on must still hold: the password, the role that goes into the token, and that it may sign in.
     let unchanged = tx.execute(
         "UPDATE users SET last_login_at = ?2, password_hash = ?3 \
@@ -53,10 +57,22 @@ pub(crate) fn login(request: &LoginRequest) -> Result<AuthResponse> {
         return Err(wrong());
     }
     let id = account.id;
+    addresses::remember(&tx, id, &settings, now);
     let response = sessions::open(&tx, Account { last_login_at: Some(now), ..account }, &settings, now)?;
     tx.commit()?;
     log::debug!("signed in"; account = id);
     Ok(response)
+}
+
+/// What a failure counts for. Without an account it is as much work.
+fn budget(account: Option<Uuid>, key: &str, by: By, settings: &Settings, now: Timestamp) -> Budget {
+    let asked = account.unwrap_or(Uuid::NIL);
+    let known = addresses::hash(asked).filter(|hash| addresses::is_known(asked, hash, settings, now));
+    match (account, known) {
+        (Some(_), Some(hash)) => Budget::known_address(&hash, settings.lockout),
+        (Some(id), None) => Budget::account(id, settings.lockout),
+        (None, _) => Budget::name(by.kind(), key, settings.lockout),
+    }
 }
 
 /// 403 for an account that may not sign in. Only for those who have shown that they own it.
@@ -75,7 +91,30 @@ fn wrong() -> Problem {
 /// How an account is found.
 struct Lookup {
     key: String,
-    sql: &'static str,
+    by: By,
+}
+
+/// The field in which a name is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Email,
+    Username,
+}
+
+impl By {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Email => BY_EMAIL,
+            Self::Username => BY_USERNAME,
+        }
+    }
+
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Username => "username",
+        }
+    }
 }
 
 const BY_EMAIL: &str =
@@ -98,13 +137,13 @@ fn lookup(request: &LoginRequest) -> Result<Lookup> {
     profile::check_given_password("password", &request.password, &mut errors);
     errors.finish()?;
     // Usernames hold no `@`, so that nobody can take another one's address for a username.
-    let sql = match field {
-        "email" => BY_EMAIL,
-        "username" => BY_USERNAME,
-        _ if key.contains('@') => BY_EMAIL,
-        _ => BY_USERNAME,
+    let by = match field {
+        "email" => By::Email,
+        "username" => By::Username,
+        _ if key.contains('@') => By::Email,
+        _ => By::Username,
     };
-    Ok(Lookup { key, sql })
+    Ok(Lookup { key, by })
 }
 
 #[cfg(test)]
@@ -123,14 +162,14 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up_where_it_belongs() {
-        for (request, key, sql) in [
-            (request(Some(" Ada@Example.com "), None, None), "ada@example.com", BY_EMAIL),
-            (request(None, Some("Ada"), None), "ada", BY_USERNAME),
-            (request(None, None, Some("ADA@example.com")), "ada@example.com", BY_EMAIL),
-            (request(None, None, Some("ada")), "ada", BY_USERNAME),
+        for (request, key, by) in [
+            (request(Some(" Ada@Example.com "), None, None), "ada@example.com", By::Email),
+            (request(None, Some("Ada"), None), "ada", By::Username),
+            (request(None, None, Some("ADA@example.com")), "ada@example.com", By::Email),
+            (request(None, None, Some("ada")), "ada", By::Username),
         ] {
             let lookup = lookup(&request).unwrap();
-            assert_eq!((lookup.key.as_str(), lookup.sql), (key, sql));
+            assert_eq!((lookup.key.as_str(), lookup.by), (key, by));
         }
     }
 

@@ -5,6 +5,7 @@ use arcana_sdk::database::{Error, FromRow, Row};
 use arcana_sdk::{Problem, Result, Timestamp, Uuid, cache, log, params};
 use core::time::Duration;
 
+use crate::addresses;
 use crate::login::may_sign_in;
 use crate::service::AuthResponse;
 use crate::sessions;
@@ -67,6 +68,8 @@ pub(crate) fn refresh(token: &str) -> Result<AuthResponse> {
     }
     let extend = "UPDATE sessions SET expires_at = ?2 WHERE id = ?1";
     tx.execute(extend, params![found.session, now + settings.refresh_life])?;
+    // Whoever has the account's token is known where they are now: a phone changes its address more often than it signs in.
+    addresses::remember(&tx, found.account.id, &settings, now);
     let response = sessions::grant(&tx, found.session, found.account, &settings, now)?;
     tx.commit()?;
     Ok(response)

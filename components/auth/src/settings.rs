@@ -2,9 +2,8 @@
 
 use core::time::Duration;
 
+use arcana_identity::attempts::{CONFLICTS, Policy};
 use arcana_sdk::config::{SettingError, get, get_or};
-
-use crate::lockout::Policy;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
@@ -22,6 +21,16 @@ pub(crate) struct Settings {
     pub(crate) refreshes_per_minute: i64,
     /// `lockout_threshold`, `lockout_base_seconds`, `lockout_max_seconds`, `lockout_window_seconds`.
     pub(crate) lockout: Policy,
+    /// `known_addresses`: from how many addresses, those of the last successes, an account may be signed in to while failures
+    /// elsewhere lock it; 0 to 100, 16 by default.
+    pub(crate) known_addresses: u32,
+    /// `known_address_days`: how long an address is known after the last success, 1 to 365 days; 90 by default.
+    pub(crate) known_address_life: Duration,
+    /// `registration`: whether people may make accounts for themselves; `open` by default, or `closed`.
+    pub(crate) registration_open: bool,
+    /// `register_conflicts`: how many registrations from an address may meet a name that is taken before the next ones wait,
+    /// 1 to 10,000; 20 by default.
+    pub(crate) conflicts: Policy,
 }
 
 impl Settings {
@@ -37,6 +46,14 @@ impl Settings {
             within(key, 1..=30 * SECONDS_PER_DAY, default, "an integer from 1 to 2592000").map(Duration::from_secs)
         };
         let threshold = within("lockout_threshold", 1..=1000, 5, "an integer from 1 to 1000")?;
+        let known = within("known_addresses", 0..=100, 16, "an integer from 0 to 100")?;
+        let known_days = within("known_address_days", 1..=365, 90, "an integer from 1 to 365")?;
+        let conflicts = within("register_conflicts", 1..=10_000, CONFLICTS.threshold, "an integer from 1 to 10000")?;
+        let registration_open = match get_or("registration", "open".to_owned())?.as_str() {
+            "open" => true,
+            "closed" => false,
+            _ => return Err(SettingError::new("registration", "`open` or `closed`")),
+        };
         Ok(Self {
             refresh_life: Duration::from_secs(days * SECONDS_PER_DAY),
             access_life_seconds,
@@ -48,6 +65,10 @@ impl Settings {
                 max: seconds("lockout_max_seconds", 15 * 60)?,
                 window: seconds("lockout_window_seconds", SECONDS_PER_DAY)?,
             },
+            known_addresses: u32::try_from(known).unwrap_or(u32::MAX),
+            known_address_life: Duration::from_secs(known_days * SECONDS_PER_DAY),
+            registration_open,
+            conflicts: Policy { threshold: conflicts, ..CONFLICTS },
         })
     }
 }

@@ -2,6 +2,7 @@
 //! fields of an account keep. A library, no plugin.
 
 pub mod account;
+pub mod attempts;
 pub mod profile;
 pub mod sessions;
 

@@ -1,9 +1,11 @@
 //! Making, changing and deleting accounts. Every decision is taken inside the transaction that acts on it.
 
 use arcana_identity::account::{self, Column};
+use arcana_identity::attempts::Budget;
 use arcana_identity::{Account, Profile, Role, STORE, Status, User, profile, sessions};
 use arcana_sdk::crypto::passwords;
 use arcana_sdk::database::Transaction;
+use arcana_sdk::problem::ProblemKind;
 use arcana_sdk::{Problem, Result, Timestamp, Uuid, Validation, log, params};
 
 use crate::actor;
@@ -63,8 +65,19 @@ fn change_profile(id: Uuid, change: impl FnOnce(Profile) -> Profile) -> Result<U
     if profile == before.profile {
         return Ok(before.into());
     }
+    // Those who may list accounts learn nothing by a name that is taken; others must not try many.
+    let guesses = actor.require_admin().is_err().then(|| Budget::profile(id));
+    if let Some(guesses) = &guesses {
+        guesses.check(Timestamp::now())?;
+    }
     let updated_at = Timestamp::now();
-    account::update_profile(&tx, id, &profile, updated_at)?;
+    if let Err(problem) = account::update_profile(&tx, id, &profile, updated_at) {
+        drop(tx);
+        if let (ProblemKind::Conflict, Some(guesses)) = (problem.kind, &guesses) {
+            guesses.failed(updated_at)?;
+        }
+        return Err(problem);
+    }
     tx.commit()?;
     Ok(Account { profile, updated_at, ..before }.into())
 }

@@ -7,6 +7,7 @@ mod handles;
 mod host_identity;
 mod http2;
 mod large_input;
+mod lockout;
 mod log_lines;
 mod output;
 mod password_threads;

@@ -1,23 +1,24 @@
-//! Growing delays after failed sign-ins. They are counted by name, whether there is such an account or not, so that a
-//! delay tells nothing about who has an account.
+//! Growing delays after failures: of sign-ins, and of guesses at who has an account. Each budget of failures belongs to
+//! one account, name or address; the table holds its digest.
 
 use core::time::Duration;
 
-use arcana_identity::STORE;
 use arcana_sdk::database::{Error, Transaction};
-use arcana_sdk::{Problem, Result, Timestamp, crypto, params};
+use arcana_sdk::{Problem, Result, Timestamp, Uuid, crypto, params};
+
+use crate::STORE;
 
 /// How the delay grows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
+pub struct Policy {
     /// How many failures are free.
-    pub(crate) threshold: u64,
+    pub threshold: u64,
     /// The first delay; each further failure doubles it.
-    pub(crate) base: Duration,
+    pub base: Duration,
     /// The longest delay.
-    pub(crate) max: Duration,
+    pub max: Duration,
     /// Failures are forgotten this long after the last one.
-    pub(crate) window: Duration,
+    pub window: Duration,
 }
 
 impl Policy {
@@ -27,14 +28,14 @@ impl Policy {
         self.base.saturating_mul(factor).min(self.max)
     }
 
-    /// How long nobody may sign in by this name, where they may not now.
+    /// How long the budget gives nothing, where it gives nothing now.
     fn wait(&self, attempts: Attempts, now: Timestamp) -> Option<Duration> {
         let until = attempts.last_failure_at + self.delay(attempts.failures);
         (until > now).then(|| until.since(now))
     }
 }
 
-/// The failures of a name.
+/// The failures that were counted.
 #[derive(Debug, Clone, Copy)]
 struct Attempts {
     failures: u64,
@@ -44,26 +45,83 @@ arcana_sdk::from_row!(Attempts { failures, last_failure_at });
 
 const SELECT: &str = "SELECT failures, last_failure_at FROM login_attempts WHERE name_hash = ?1";
 
-/// A name that somebody signs in by.
-pub(crate) struct Name {
+/// Guesses at e-mail addresses and usernames of others: each answers that one is taken. Twenty are free, which is more than
+/// anybody needs to find a name; then they become slow.
+pub const CONFLICTS: Policy = Policy {
+    threshold: 20,
+    base: Duration::from_secs(60),
+    max: Duration::from_secs(3600),
+    window: Duration::from_secs(3600),
+};
+
+/// The failures that one account, name or address has.
+pub struct Budget {
     hash: Vec<u8>,
     policy: Policy,
+    message: &'static str,
+    /// How old the failures of any budget are that a new one forgets; none where it forgets nothing.
+    kept: Option<Duration>,
 }
 
-impl Name {
-    /// `key` is the name without regard to case.
-    pub(crate) fn new(key: &str, policy: Policy) -> Self {
-        Self { hash: crypto::sha256(key.as_bytes()), policy }
+const SIGN_INS: &str = "too many failed sign-ins; wait before the next";
+const TAKEN: &str = "too many names that are taken; wait before the next";
+
+impl Budget {
+    fn new(kind: &str, key: &[u8], policy: Policy, message: &'static str) -> Self {
+        let mut text = Vec::with_capacity(kind.len() + 1 + key.len());
+        text.extend_from_slice(kind.as_bytes());
+        text.push(b':');
+        text.extend_from_slice(key);
+        let kept = Some(policy.window.max(CONFLICTS.window));
+        Self { hash: crypto::sha256(&text), policy, message, kept }
     }
 
-    /// Refuses where too many have failed by this name.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<()> {
+    /// Sign-ins to an account, by whichever of its names.
+    #[must_use]
+    pub fn account(id: Uuid, policy: Policy) -> Self {
+        Self::new("account", id.to_string().as_bytes(), policy, SIGN_INS)
+    }
+
+    /// Sign-ins by a name that no account has. `kind` is the field in which accounts were looked for: a name that one account
+    /// has is unknown in the other field, and must be counted there as any unknown name is.
+    #[must_use]
+    pub fn name(kind: &str, key: &str, policy: Policy) -> Self {
+        Self::new(kind, key.as_bytes(), policy, SIGN_INS)
+    }
+
+    /// Sign-ins to an account from an address that it knows, by the digest of both.
+    #[must_use]
+    pub fn known_address(hash: &[u8], policy: Policy) -> Self {
+        Self::new("known-address", hash, policy, SIGN_INS)
+    }
+
+    /// Registrations from an address with names that are taken. Failed sign-ins are kept for `kept`.
+    #[must_use]
+    pub fn registrations(address: &[u8], policy: Policy, kept: Duration) -> Self {
+        let kept = Some(policy.window.max(kept));
+        Self { kept, ..Self::new("registrations", address, policy, TAKEN) }
+    }
+
+    /// Changes of an account to names that are taken.
+    #[must_use]
+    pub fn profile(id: Uuid) -> Self {
+        Self { kept: None, ..Self::new("profile", id.to_string().as_bytes(), CONFLICTS, TAKEN) }
+    }
+
+    /// Refuses where too many have failed.
+    ///
+    /// # Errors
+    /// 429 with the time to wait, or those of the store.
+    pub fn check(&self, now: Timestamp) -> Result<()> {
         self.decide(STORE.query_opt(SELECT, params![self.hash])?, now)
     }
 
-    /// Refuses where too many have failed since [`Name::check`], which many guesses at once would pass; forgets the
+    /// Refuses where too many have failed since [`Budget::check`], which many guesses at once would pass; forgets the
     /// failures otherwise.
-    pub(crate) fn succeeded(&self, tx: &Transaction, now: Timestamp) -> Result<()> {
+    ///
+    /// # Errors
+    /// 429 with the time to wait, or those of the store.
+    pub fn succeeded(&self, tx: &Transaction, now: Timestamp) -> Result<()> {
         let attempts = tx.query_opt(SELECT, params![self.hash])?;
         if attempts.is_some() {
             self.decide(attempts, now)?;
@@ -74,15 +132,16 @@ impl Name {
 
     fn decide(&self, attempts: Option<Attempts>, now: Timestamp) -> Result<()> {
         match attempts.and_then(|attempts| self.policy.wait(attempts, now)) {
-            Some(wait) => {
-                Err(Problem::too_many_requests("too many failed sign-ins by this name; wait before the next", wait))
-            }
+            Some(wait) => Err(Problem::too_many_requests(self.message, wait)),
             None => Ok(()),
         }
     }
 
-    /// Counts a failure, and forgets a few of the names whose failures are long ago.
-    pub(crate) fn failed(&self, now: Timestamp) -> Result<()> {
+    /// Counts a failure, and forgets a few of those that are long ago.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn failed(&self, now: Timestamp) -> Result<()> {
         let forgotten = now - self.policy.window;
         let count = || {
             STORE.execute(
@@ -97,18 +156,20 @@ impl Name {
         let insert = "INSERT INTO login_attempts (name_hash, failures, last_failure_at) VALUES (?1, 1, ?2)";
         match STORE.execute(insert, params![self.hash, now]) {
             Ok(_) => {}
-            // Somebody else failed by the same name for the first time at the same moment.
+            // Somebody else failed for the first time at the same moment.
             Err(error) if error.unique_violation().is_some() => {
                 count()?;
             }
             Err(error) => return Err(error.into()),
         }
-        forget(forgotten)?;
+        if let Some(kept) = self.kept {
+            forget(now - kept)?;
+        }
         Ok(())
     }
 }
 
-/// Called for every new name, so that the table does not outgrow the names of the window.
+/// Called for every new row, so that the table does not outgrow the failures of the longest window.
 fn forget(before: Timestamp) -> Result<(), Error> {
     let oldest: Vec<(Timestamp,)> = STORE.query_all(
         "SELECT last_failure_at FROM login_attempts WHERE last_failure_at < ?1 ORDER BY last_failure_at LIMIT 8",
