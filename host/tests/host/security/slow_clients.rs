@@ -15,6 +15,9 @@ use crate::support::{Host, Setup, guest, until};
 /// Some 1.5 MB for those who do not take gzip, 400 kB for the others.
 const LARGE: &str = "/api/docs/swagger-ui-bundle.js";
 
+/// Server, method, path, headers and body of a request.
+type Case<'a> = (&'a str, Method, &'a str, &'a [(&'a str, &'a str)], Option<&'a [u8]>);
+
 fn impatient(settings: &str) -> Setup {
     Setup::new().settings(&format!("[server.clients]\nstall_timeout = \"1s\"\n{settings}"))
 }
@@ -42,7 +45,7 @@ async fn a_shut_window_has_its_stream_reset_and_no_other() {
     let authorized = [("authorization", token.as_str())];
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
     let web = [("content-type", "application/grpc-web+proto")];
-    let cases: [(&str, Method, &str, &[(&str, &str)], Option<&[u8]>); 6] = [
+    let cases: [Case<'_>; 6] = [
         (&host.url, Method::GET, LARGE, &[], None),
         (&host.url, Method::GET, LARGE, &[("accept-encoding", "zstd")], None),
         (&host.url, Method::GET, "/health", &[], None),

@@ -114,7 +114,7 @@ pub(super) fn slow_readers(field: &mut Field<'_>) -> Result<()> {
             }
             me.sleep(SLICE);
             let before = open.len();
-            open.retain_mut(|stream| is_open(stream));
+            open.retain_mut(is_open);
             (open.len()..before).for_each(|_| me.count("closed by the host"));
         }
         Ok(String::new())
