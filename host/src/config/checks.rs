@@ -68,6 +68,8 @@ pub(super) fn check(config: &Config) -> Vec<Broken> {
         ("cache.max_key_bytes", cache.max_key_bytes.as_u64()),
         ("cache.max_ttl", cache.max_ttl.as_millis_u64()),
         ("plugins.max_file_bytes", config.plugins.max_file_bytes.as_u64()),
+        ("plugins.max_migrations", config.plugins.max_migrations.into()),
+        ("plugins.max_migration_bytes", config.plugins.max_migration_bytes.as_u64()),
         ("plugins.debounce", config.plugins.debounce.as_millis_u64()),
         ("plugins.poll", config.plugins.poll.as_millis_u64()),
         ("plugins.keep_changes", config.plugins.keep_changes.into()),

@@ -76,6 +76,10 @@ pub struct Plugins {
     pub trust: PathBuf,
     /// The largest signed file.
     pub max_file_bytes: ByteSize,
+    /// The most migrations of one file.
+    pub max_migrations: u32,
+    /// The longest text of one migration.
+    pub max_migration_bytes: ByteSize,
     /// The database that remembers what is installed, relative to the data folder.
     pub registry: PathBuf,
     /// How often it and the trust policy are looked at for changes of others.

@@ -142,7 +142,12 @@ impl Loader {
     /// Brings the stores that the plugin owns up to date.
     async fn migrate(&self, verified: &Verified, options: &LoadOptions) -> Result<(), Refusal> {
         let policy = if options.allow_breaking { Policy::Any } else { Policy::ExpandOnly };
-        for (name, list) in verified.sections.migrations("sqlite") {
+        // Keyed by what the manifest declares, which is what the trust policy has judged.
+        for name in verified.manifest.stores.keys() {
+            let list = verified.sections.migrations(name, "sqlite");
+            if list.is_empty() {
+                continue;
+            }
             let refused = |error: MigrationError| {
                 let (code, status) = match error {
                     MigrationError::NotExpanding { .. } => ("MIGRATION_NOT_EXPANDING", 409),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use wasmparser::{BinaryReaderError, Encoding, MemoryType, Parser, Payload, TableType};
 
-/// What a component may have.
+/// What a component, and what was packed beside it, may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrepassLimits {
     /// Levels of modules and components, the outermost one included.
@@ -31,6 +31,10 @@ pub struct PrepassLimits {
     pub max_functions: usize,
     /// Types, imports and exports in all modules and components together.
     pub max_items: usize,
+    /// Migrations of all stores and databases together (`plugins.max_migrations`).
+    pub max_migrations: usize,
+    /// Bytes of SQL of one migration (`plugins.max_migration_bytes`).
+    pub max_migration_bytes: usize,
 }
 
 impl Default for PrepassLimits {
@@ -47,6 +51,8 @@ impl Default for PrepassLimits {
             max_instances: 512,
             max_functions: 100_000,
             max_items: 200_000,
+            max_migrations: 1_000,
+            max_migration_bytes: 1 << 20,
         }
     }
 }

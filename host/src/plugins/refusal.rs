@@ -4,6 +4,9 @@ use std::fmt;
 
 use arcana_signing::Digest;
 
+/// The longest message of a refusal in bytes: it is logged, recorded and sent to clients, and may quote the file.
+const MAX_MESSAGE: usize = 4 << 10;
+
 /// A refusal. The running version, where there is one, goes on.
 #[derive(Debug)]
 pub struct Refusal {
@@ -29,9 +32,15 @@ pub struct About {
 }
 
 impl Refusal {
-    /// A refusal with this code and status.
+    /// A refusal with this code and status. A message beyond 4 KiB is cut.
     pub fn new(code: &'static str, status: u16, message: impl fmt::Display) -> Self {
-        Self { code, status, message: message.to_string(), about: None }
+        let mut message = message.to_string();
+        if message.len() > MAX_MESSAGE {
+            let left = message.len() - MAX_MESSAGE;
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+            message.push_str(&format!("… ({left} more bytes)"));
+        }
+        Self { code, status, message, about: None }
     }
 
     /// The same, said of this version, unless it is said already of which.

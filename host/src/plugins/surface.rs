@@ -55,8 +55,9 @@ pub fn read(bytes: &[u8]) -> Result<(Manifest, Surface)> {
     let contents = envelope::contents(bytes).context("it is no packed plugin")?;
     let text = std::str::from_utf8(contents.manifest).context("the manifest is not UTF-8")?;
     let manifest = Manifest::parse(text).context("the manifest cannot be used")?;
-    prepass::check(bytes, &PrepassLimits::default())?;
-    let sections = pack::sections(contents.body)?;
+    let limits = PrepassLimits::default();
+    prepass::check(bytes, &limits)?;
+    let sections = pack::sections(contents.body, &limits)?;
     let contract = Contract::decode(bytes, sections.wit.iter().map(Vec::as_slice))?;
     let surface = surface(&manifest, &contract)?;
     Ok((manifest, surface))

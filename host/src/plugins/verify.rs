@@ -1,11 +1,11 @@
 //! From bytes to a plugin that may run: envelope → trust → signature → hash → manifest, and only then the component.
 
-use arcana_signing::{Digest, Purpose, Request, TrustPolicy, Verdict, envelope};
+use arcana_signing::{Code, Digest, Purpose, Request, TrustPolicy, Verdict, envelope};
 use jiff::Timestamp;
 use semver::Version;
 
-use super::manifest::Manifest;
-use super::pack::{self, PackedSections};
+use super::manifest::{Manifest, OWN};
+use super::pack::{self, MIGRATIONS_SECTION, PackedSections};
 use super::prepass::{self, PrepassLimits};
 use super::refusal::Refusal;
 use crate::capabilities::missing_grant;
@@ -76,7 +76,8 @@ fn judge(
     manifest: &Manifest,
 ) -> Result<(Contract, PackedSections, Verdict), Refusal> {
     prepass::check(bytes, limits).map_err(|error| Refusal::new(error.code(), 422, error))?;
-    let sections = pack::sections(signed.body()).map_err(|error| Refusal::new("SECTION_INVALID", 422, error))?;
+    let sections =
+        pack::sections(signed.body(), limits).map_err(|error| Refusal::new("SECTION_INVALID", 422, error))?;
     let wit = sections.wit.iter().map(Vec::as_slice);
     let contract = Contract::decode(bytes, wit).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
 
@@ -93,12 +94,40 @@ fn judge(
             packages: &exported_packages(&contract),
             routes: &manifest.route_templates(),
             events: &[],
-            owned_stores: &manifest.owned_stores(),
+            owned_stores: &owned_stores(manifest, &sections),
             capabilities: &manifest.capability_names(),
         },
     )?;
+    check_stores(manifest, &sections)?;
     check_imports(manifest, &contract)?;
     Ok((contract, sections, verdict))
+}
+
+/// The shared stores that a file owns or migrates: the trust policy judges both, whether the manifest names them or not.
+fn owned_stores(manifest: &Manifest, sections: &PackedSections) -> Vec<String> {
+    let mut stores = manifest.owned_stores();
+    stores.extend(sections.stores().map(|migrated| migrated.store).filter(|store| store != OWN));
+    stores.sort();
+    stores.dedup();
+    stores
+}
+
+/// Every store that the migrations name must be one that the manifest declares as its own. Names need no other check: those
+/// of the manifest have passed theirs.
+fn check_stores(manifest: &Manifest, sections: &PackedSections) -> Result<(), Refusal> {
+    let undeclared: Vec<String> = sections
+        .stores()
+        .filter(|migrated| !manifest.stores.contains_key(&migrated.store))
+        .map(|migrated| format!("{:?}", migrated.store))
+        .collect();
+    if undeclared.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "the section `{MIGRATIONS_SECTION}` has migrations for {}, which the manifest does not declare in `[stores]`",
+        undeclared.join(", ")
+    );
+    Err(Refusal::new(Code::Store.as_str(), Code::Store.status(), message))
 }
 
 /// The packages that a component publishes interfaces of, without versions. The host's own extension points are everybody's.

@@ -70,6 +70,10 @@ impl TrustPolicy {
         let file: File = toml::from_str(text)
             .map_err(|error| TrustFileError { mistakes: vec![error.to_string().trim_end().into()] })?;
         let mut mistakes = Vec::new();
+        // Hosts remember it in databases, whose integers are signed.
+        if i64::try_from(file.serial).is_err() {
+            mistakes.push(format!("serial: {} is more than {}", file.serial, i64::MAX));
+        }
         let mut keys: Vec<TrustedKey> = Vec::with_capacity(file.keys.len());
         for (index, key) in file.keys.into_iter().enumerate() {
             let at = format!("keys[{index}]");

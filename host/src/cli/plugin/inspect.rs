@@ -129,22 +129,28 @@ fn manifest(body: &[u8], report: &mut Report) -> Option<Manifest> {
 }
 
 fn component(bytes: &[u8], body: &[u8], manifest: Option<&Manifest>, report: &mut Report) {
-    if let Err(error) = prepass::check(bytes, &PrepassLimits::default()) {
+    let limits = PrepassLimits::default();
+    if let Err(error) = prepass::check(bytes, &limits) {
         report.problem(error.code(), &error);
         // What is refused before it is compiled is not decoded either.
         return;
     }
-    let packed = match pack::sections(body) {
+    let packed = match pack::sections(body, &limits) {
         Ok(packed) => packed,
         Err(error) => {
             report.problem("SECTION_INVALID", error);
             pack::PackedSections::default()
         }
     };
-    report.stores = packed
-        .stores()
-        .map(|(store, backends)| (store.to_owned(), backends.into_iter().map(str::to_owned).collect()))
-        .collect();
+    report.stores = packed.stores().collect();
+    if let Some(manifest) = manifest {
+        let undeclared = report.stores.iter().filter(|migrated| !manifest.stores.contains_key(&migrated.store));
+        let undeclared: Vec<String> = undeclared.map(|migrated| format!("{:?}", migrated.store)).collect();
+        for store in undeclared {
+            let message = format!("it has migrations for {store}, which the manifest does not declare in `[stores]`");
+            report.problem(Code::Store.as_str(), message);
+        }
+    }
     let contract = match Contract::decode(bytes, packed.wit.iter().map(Vec::as_slice)) {
         Ok(contract) => contract,
         Err(error) => {

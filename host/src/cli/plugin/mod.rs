@@ -185,7 +185,7 @@ fn run_pack(args: &PackArgs) -> Result<()> {
 /// What the host would refuse whoever signed it, told to the author while it is cheap to correct.
 pub(super) fn check(packed: &[u8], manifest: &str) -> Result<()> {
     let manifest = Manifest::parse(manifest)?;
-    let sections = pack::sections(envelope::contents(packed)?.body)?;
+    let sections = pack::sections(envelope::contents(packed)?.body, &PrepassLimits::default())?;
     let contract = Contract::decode(packed, sections.wit.iter().map(Vec::as_slice))?;
     let problems: Vec<String> =
         inspect::contract_problems(&manifest, &contract).into_iter().map(|problem| problem.message).collect();
@@ -220,6 +220,9 @@ fn run_verify(file: &Path, trust: &Path) -> Result<()> {
     println!("signed by  {}", verified.signers.join(", "));
     let granted = &verified.granted;
     println!("granted    {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") });
+    for store in verified.sections.stores() {
+        println!("migrates   {store}");
+    }
     if !verified.pending.is_empty() {
         println!("waits for  an administrator's approval of {}", verified.pending.join(", "));
     }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::plugins::pack::StoreMigrations;
+
 /// All that is known of a file. What could not be found out is absent, and `problems` says why.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -20,8 +22,8 @@ pub(super) struct Report {
     /// The settings that it says it reads, each with what its value is.
     pub(super) settings: Vec<(String, String)>,
     pub(super) limits: Vec<(&'static str, String)>,
-    /// The stores that it owns, with the backends that it has migrations for.
-    pub(super) stores: Vec<(String, Vec<String>)>,
+    /// The stores that it has migrations for.
+    pub(super) stores: Vec<StoreMigrations>,
     /// The WIT packages whose docs are packed.
     pub(super) documented: Vec<String>,
     pub(super) problems: Vec<Problem>,

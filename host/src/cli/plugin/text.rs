@@ -38,9 +38,7 @@ pub(super) fn render(report: &Report) -> String {
         }
         head.push(("host".into(), plugin.host.clone()));
         head.extend(plugin.expires.iter().map(|time| ("expires".into(), time.clone())));
-        head.extend(report.stores.iter().map(|(store, backends)| {
-            ("owns store".into(), format!("{store} (migrations for {})", backends.join(", ")))
-        }));
+        head.extend(report.stores.iter().map(|store| ("migrates".into(), store.to_string())));
         if !report.documented.is_empty() {
             head.push(("documents".into(), report.documented.join(", ")));
         }

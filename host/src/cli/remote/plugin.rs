@@ -224,7 +224,10 @@ async fn approve(args: YesArgs) -> Result<(), Failure> {
     };
     let asked = waiting.pending.iter().map(|name| text::clean(name)).collect::<Vec<_>>().join(", ");
     let version = text::clean(&waiting.version);
-    let question = format!("Let {} {version}, signed by {}, have {asked}?", host.id, text::names(&waiting.signers));
+    let stores: Vec<String> = waiting.stores.iter().map(|store| text::clean(&store.to_string())).collect();
+    let migrates = if stores.is_empty() { String::new() } else { format!(" and migrate {}", stores.join(", ")) };
+    let signers = text::names(&waiting.signers);
+    let question = format!("Let {} {version}, signed by {signers}, have {asked}{migrates}?", host.id);
     output::confirm(&question, args.yes)?;
     let body = json!({ "capabilities": waiting.pending, "digest": waiting.digest });
     let found = host.ask(Method::PUT, &[], Some(body)).await?;

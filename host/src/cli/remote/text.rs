@@ -101,6 +101,11 @@ pub(super) fn details(details: &Details) -> String {
         line("waits for", or_none(&details.pending));
     }
     line("exports", or_none(&details.exports));
+    if let Some(version) = details.versions.iter().find(|version| version.digest == plugin.digest) {
+        for store in &version.stores {
+            line("migrates", clean(&store.to_string()));
+        }
+    }
     for warning in &details.warnings {
         line("warning", clean(warning));
     }
@@ -181,6 +186,7 @@ pub(super) fn installed(installed: &Installed, dry_run: bool) -> String {
     ] {
         out.extend(list.iter().map(|name| format!("  {mark} {what} {}", clean(name))));
     }
+    out.extend(installed.stores.iter().map(|store| format!("  migrates {}", clean(&store.to_string()))));
     for finding in &comparison.findings {
         let breaks = if finding.breaking { "breaks" } else { "changes" };
         let (protocols, path) = (names(&finding.protocols), clean(&finding.path));

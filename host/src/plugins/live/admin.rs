@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arcana_signing::Digest;
 
-use super::install::Progress;
+use super::install::{Progress, told};
 use super::view::{Change, Details, Listing, State};
 use super::{Actor, Inner, Plugins, Target};
 use crate::plugins::refusal::Refusal;
@@ -198,7 +198,8 @@ impl Inner {
         let version = verified.manifest.plugin.version.to_string();
         let from = turn.snapshot.present(id).map(|(version, digest)| (version.to_owned(), digest));
         let from = from.as_ref().map(|(version, digest)| (version.as_str(), *digest));
-        let message = instead.map_or("", |bad| bad.why);
+        let stores: Vec<_> = verified.sections.stores().collect();
+        let message = &told(instead.map_or("", |bad| bad.why), &stores);
         let deed = Deed { who: by.name(), action, id, from, to: Some((&version, digest)), outcome: "ok", message };
         turn.put(&prepared, &verified, false, writes, &deed, &Progress::default()).await
     }
@@ -270,7 +271,7 @@ impl Inner {
             );
             return Err(Refusal::new("GRANTS_MISMATCH", 422, message));
         }
-        let message = format!("approved: {}", named.join(", "));
+        let message = told(&format!("approved: {}", named.join(", ")), &version.facts.stores);
         let mut writes = Writes::default();
         writes.approve(id, &named, by.name());
         writes.standing(id, version.digest, Standing::Verified);

@@ -113,6 +113,7 @@ impl Inner {
             pending: snapshot.unapproved(&version.id, &version.facts.pending),
             error: version.error.clone(),
             installed_at: version.installed_at.to_string(),
+            stores: version.facts.stores.clone(),
         }
     }
 

@@ -7,7 +7,7 @@ use arcana_signing::{Digest, Purpose};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::switch::Turn;
-use super::view::{Compatibility, Installed, State};
+use super::view::{Compatibility, Installed, State, StoreMigrations};
 use super::{Actor, FOLDER, Inner, Plugins, compare};
 use crate::plugins::load::Prepared;
 use crate::plugins::refusal::Refusal;
@@ -214,6 +214,7 @@ impl Offer<'_> {
             pending: snapshot.unapproved(self.id(), &verified.pending),
             comparison,
             warnings: verified.warnings.clone(),
+            stores: verified.sections.stores().collect(),
         };
         if !self.is_news(&snapshot)? {
             answer.state = State::Active;
@@ -325,7 +326,7 @@ impl Offer<'_> {
             from: from.as_ref().map(|(version, digest)| (version.as_str(), *digest)),
             to: Some((&version, self.verified.digest)),
             outcome: "ok",
-            message: "",
+            message: &told("", &facts.stores),
         };
         turn.put(prepared, self.verified, self.options.allow_breaking, writes, &deed, self.progress).await
     }
@@ -348,6 +349,17 @@ fn facts(verified: &Verified) -> Facts {
         signers: verified.signers.clone(),
         pending: verified.pending.clone(),
         description: Some(&verified.manifest.plugin.description).filter(|text| !text.is_empty()).cloned(),
+        stores: verified.sections.stores().collect(),
+    }
+}
+
+/// What a record of a change says of a version: what happened, where there is something to say, and what it migrates.
+pub(super) fn told(what: &str, stores: &[StoreMigrations]) -> String {
+    let migrates: Vec<String> = stores.iter().map(ToString::to_string).collect();
+    match (what.is_empty(), migrates.is_empty()) {
+        (_, true) => what.to_owned(),
+        (true, false) => format!("it migrates {}", migrates.join(", ")),
+        (false, false) => format!("{what}; it migrates {}", migrates.join(", ")),
     }
 }
 

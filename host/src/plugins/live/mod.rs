@@ -147,6 +147,8 @@ impl Plugins {
             prepass: PrepassLimits {
                 max_function_body: limits.max_function_body.as_usize(),
                 max_memory: limits.max_memory.as_u64(),
+                max_migrations: usize::try_from(loader.config.plugins.max_migrations).unwrap_or(usize::MAX),
+                max_migration_bytes: loader.config.plugins.max_migration_bytes.as_usize(),
                 ..PrepassLimits::default()
             },
             settings: loader.config.plugins.clone(),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::plugins::pack::StoreMigrations;
+
 /// What became of a version; of a plugin, of the version that is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -126,6 +128,9 @@ pub struct Version {
     pub error: Option<Failure>,
     /// When it was installed.
     pub installed_at: String,
+    /// The stores that it migrates; a host of an earlier version does not say.
+    #[serde(default)]
+    pub stores: Vec<StoreMigrations>,
 }
 
 /// Something that was done, or was refused.
@@ -251,4 +256,7 @@ pub struct Installed {
     pub comparison: Comparison,
     /// What an operator should know of its signatures.
     pub warnings: Vec<String>,
+    /// The stores that it migrates; a host of an earlier version does not say.
+    #[serde(default)]
+    pub stores: Vec<StoreMigrations>,
 }

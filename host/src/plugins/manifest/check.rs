@@ -11,6 +11,20 @@ use crate::principal::Role;
 
 /// The longest id part, store or key name, in bytes.
 const MAX_NAME: usize = 64;
+/// The longest text of a manifest, in bytes.
+pub(super) const MAX_TEXT: usize = 256 << 10;
+/// The longest version, in bytes.
+pub(super) const MAX_VERSION: usize = 128;
+/// The longest description, of the plugin or of a setting, in bytes.
+pub(super) const MAX_DESCRIPTION: usize = 1_000;
+/// The most methods.
+pub(super) const MAX_METHODS: usize = 1_000;
+/// The most routes of all methods together.
+pub(super) const MAX_ROUTES: usize = 2_000;
+/// The most entries of any other list.
+pub(super) const MAX_LIST: usize = 64;
+/// The most settings.
+pub(super) const MAX_SETTINGS: usize = 500;
 /// A page of WebAssembly, the least that an instance can have.
 const MIN_MEMORY: u64 = 64 << 10;
 /// The most that 32-bit addresses reach.
@@ -41,6 +55,26 @@ impl Mistakes {
     }
 }
 
+/// Whether there are no more than that.
+pub(super) fn at_most(key: &str, len: usize, max: usize, mistakes: &mut Mistakes) -> bool {
+    if len > max {
+        mistakes.add(key, format!("has {len} entries, of at most {max}"));
+    }
+    len <= max
+}
+
+/// Databases keep sequence numbers as signed 64-bit integers.
+pub(super) fn seq(seq: u64) -> Result<(), String> {
+    match i64::try_from(seq) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{seq} is more than {}", i64::MAX)),
+    }
+}
+
+pub(super) fn length(text: &str, max: usize) -> Result<(), String> {
+    if text.len() <= max { Ok(()) } else { Err(format!("has {} bytes, of at most {max}", text.len())) }
+}
+
 /// Lower-case letters, digits and single `-` between them.
 pub(super) fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
@@ -56,6 +90,9 @@ pub(super) fn is_param(name: &str) -> bool {
 }
 
 pub(super) fn names(list: &[String], key: &str, mistakes: &mut Mistakes) {
+    if !at_most(key, list.len(), MAX_LIST, mistakes) {
+        return;
+    }
     for (index, name) in list.iter().enumerate() {
         if !is_name(name) {
             mistakes

@@ -205,6 +205,7 @@ impl<'de> Visitor<'de> for Either<Crypto> {
 /// # Errors
 /// Where the text is no manifest in its form.
 pub fn with_seq(text: &str, seq: u64) -> Result<String, ManifestError> {
+    check::seq(seq).map_err(|what| ManifestError { mistakes: vec![format!("plugin.seq: {what}")] })?;
     let span = read(text)?.plugin.seq.span();
     let mut changed = text.to_owned();
     changed.replace_range(span, &seq.to_string());
@@ -212,6 +213,10 @@ pub fn with_seq(text: &str, seq: u64) -> Result<String, ManifestError> {
 }
 
 fn read(text: &str) -> Result<File, ManifestError> {
+    if text.len() > check::MAX_TEXT {
+        let message = format!("the manifest has {} bytes, of at most {}", text.len(), check::MAX_TEXT);
+        return Err(ManifestError { mistakes: vec![message] });
+    }
     toml::from_str(text).map_err(|error| ManifestError { mistakes: vec![error.to_string().trim_end().to_owned()] })
 }
 
@@ -222,6 +227,13 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     let capabilities = convert_capabilities(capabilities, &mut mistakes);
     let stores = convert_stores(stores, &capabilities, &mut mistakes);
     let settings = settings.map(|tables| settings::convert(tables, &mut mistakes));
+    check::at_most("methods", methods.len(), check::MAX_METHODS, &mut mistakes);
+    let routes = methods.iter().map(|method| method.http.values.len()).sum();
+    check::at_most("methods.http", routes, check::MAX_ROUTES, &mut mistakes);
+    // The comparison of all with all below is only for so many as there may be.
+    if !mistakes.0.is_empty() {
+        return Err(ManifestError { mistakes: mistakes.0 });
+    }
     let methods: Vec<Method> = methods
         .into_iter()
         .enumerate()
@@ -245,10 +257,14 @@ fn convert_plugin(table: PluginTable, mistakes: &mut Mistakes) -> Option<Plugin>
         "plugin.host",
         table.host.parse().map_err(|error| format!("`{}` is no host version such as `0.1`: {error}", table.host)),
     );
+    let seq = table.seq.into_inner();
+    mistakes.keep("plugin.seq", check::seq(seq));
+    mistakes.keep("plugin.version", check::length(&table.version, check::MAX_VERSION));
+    mistakes.keep("plugin.description", check::length(&table.description, check::MAX_DESCRIPTION));
     Some(Plugin {
         id: id?,
         version: version?,
-        seq: table.seq.into_inner(),
+        seq,
         description: table.description,
         host: host?,
         expires: table.expires,
@@ -317,6 +333,8 @@ fn convert_method(index: usize, table: MethodTable, mistakes: &mut Mistakes) -> 
     }
     let concurrency = mistakes.keep(&key("concurrency"), check::positive(table.concurrency)).flatten();
     let call_timeout = mistakes.keep(&key("call_timeout"), check::duration(table.call_timeout.as_deref())).flatten();
+    check::at_most(&key("allow"), table.allow.values.len(), check::MAX_LIST, mistakes);
+    check::at_most(&key("rate"), table.rate.len(), check::MAX_LIST, mistakes);
     let mut rate = Vec::with_capacity(table.rate.len());
     for (index, table) in table.rate.into_iter().enumerate() {
         rate.extend(convert_rate(&format!("{at}.rate[{index}]"), table, mistakes));

@@ -46,7 +46,7 @@ pub struct Plugin {
     pub id: PluginId,
     /// The version that people see.
     pub version: Version,
-    /// Goes up with every release.
+    /// Goes up with every release; at most 2^63 - 1.
     pub seq: u64,
     /// One sentence; may be empty.
     pub description: String,

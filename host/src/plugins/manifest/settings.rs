@@ -86,6 +86,7 @@ pub(super) fn convert(
     tables: BTreeMap<String, SettingTable>,
     mistakes: &mut Mistakes,
 ) -> BTreeMap<String, SettingRule> {
+    check::at_most("settings", tables.len(), check::MAX_SETTINGS, mistakes);
     let mut rules = BTreeMap::new();
     for (name, table) in tables {
         let at = format!("settings.{name}");
@@ -96,6 +97,7 @@ pub(super) fn convert(
             let which = if table.required { "required" } else { "secret" };
             mistakes.add(&at, format!("is {which}, so it cannot have a default"));
         }
+        mistakes.keep(&format!("{at}.description"), check::length(&table.description, check::MAX_DESCRIPTION));
         let kind = table.r#type;
         let default = table.default.and_then(|value| {
             mistakes.keep(&format!("{at}.default"), kind.accept(&value).ok_or_else(|| format!("must be {kind}")))

@@ -13,16 +13,19 @@ mod migrations;
 mod tests;
 mod wit;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arcana_signing::envelope::{self, COMPONENT_HEADER, MANIFEST_SECTION, SIGNATURE_SECTION};
+use serde::{Deserialize, Serialize};
 use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasmparser::Parser;
 use wit_component::ComponentEncoder;
 
 use self::migrations::Stores;
 use super::manifest::Manifest;
+use super::prepass::PrepassLimits;
 use crate::backends::sqlite::Migration;
 
 /// The custom sections with WIT packages.
@@ -75,17 +78,45 @@ pub struct PackedSections {
 }
 
 impl PackedSections {
-    /// The stores that have migrations for this backend (`sqlite`, `postgres`, `mysql`), each with them in ascending order.
-    pub fn migrations<'a>(&'a self, backend: &'a str) -> impl Iterator<Item = (&'a str, Vec<Migration>)> + 'a {
-        self.stores.iter().filter_map(move |(store, backends)| {
-            let list = backends.get(backend)?.iter().map(|migration| migration.clone().into());
-            Some((store.as_str(), list.collect()))
-        })
+    /// The migrations of a store for a backend (`sqlite`, `postgres`, `mysql`), in ascending order. The store is one that the
+    /// manifest declares: the section alone says nothing about which stores there are.
+    #[must_use]
+    pub fn migrations(&self, store: &str, backend: &str) -> Vec<Migration> {
+        let list = self.stores.get(store).and_then(|backends| backends.get(backend));
+        list.into_iter().flatten().map(|migration| migration.clone().into()).collect()
     }
 
-    /// The stores with migrations, and for each the backends that they are written for.
-    pub fn stores(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
-        self.stores.iter().map(|(store, backends)| (store.as_str(), backends.keys().map(String::as_str).collect()))
+    /// The stores that the section names, each with the migrations that it has.
+    pub fn stores(&self) -> impl Iterator<Item = StoreMigrations> + '_ {
+        self.stores.iter().map(|(store, backends)| StoreMigrations {
+            store: store.clone(),
+            backends: backends.keys().cloned().collect(),
+            migrations: backends.values().map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX)).max().unwrap_or(0),
+            newest: backends.values().flatten().map(|migration| migration.version()).max(),
+        })
+    }
+}
+
+/// A store that a file migrates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreMigrations {
+    /// `own`, or the name of a shared store.
+    pub store: String,
+    /// The databases that the migrations are written for.
+    pub backends: Vec<String>,
+    /// How many there are, for the database that has most.
+    pub migrations: u32,
+    /// The version of the last one.
+    pub newest: Option<u64>,
+}
+
+impl fmt::Display for StoreMigrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, backends, migrations, newest } = self;
+        let plural = if *migrations == 1 { "" } else { "s" };
+        write!(f, "{store} ({migrations} migration{plural} for {}", backends.join(", "))?;
+        newest.iter().try_for_each(|version| write!(f, ", the last is {version}"))?;
+        f.write_str(")")
     }
 }
 
@@ -97,8 +128,9 @@ pub struct SectionError(String);
 /// Reads what was packed: of a body, or of a packed file without its header.
 ///
 /// # Errors
-/// Where a section does not fit, there is more than one with migrations, or those are not as [`pack`] writes them.
-pub fn sections(body: &[u8]) -> Result<PackedSections, SectionError> {
+/// Where a section does not fit, there is more than one with migrations, or those are not as [`pack`] writes them or pass a
+/// limit.
+pub fn sections(body: &[u8], limits: &PrepassLimits) -> Result<PackedSections, SectionError> {
     let mut packed = PackedSections::default();
     let mut has_migrations = false;
     for section in envelope::custom_sections(body).map_err(|error| SectionError(error.to_string()))? {
@@ -109,7 +141,7 @@ pub fn sections(body: &[u8]) -> Result<PackedSections, SectionError> {
                 return Err(SectionError(format!("there are two sections `{MIGRATIONS_SECTION}`")));
             }
             has_migrations = true;
-            packed.stores = migrations::parse(section.payload)
+            packed.stores = migrations::parse(section.payload, limits)
                 .map_err(|error| SectionError(format!("the section `{MIGRATIONS_SECTION}`: {error}")))?;
         }
     }

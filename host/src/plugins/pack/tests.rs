@@ -57,7 +57,7 @@ fn a_core_module_becomes_a_packed_component_with_its_docs() {
     assert_eq!(contents.manifest, text.as_bytes());
     wasmparser::Validator::new().validate_all(&packed).unwrap();
 
-    let sections = sections(contents.body).unwrap();
+    let sections = sections(contents.body, &PrepassLimits::default()).unwrap();
     let [wit] = &sections.wit[..] else { panic!("{} packages", sections.wit.len()) };
     let DecodedWit { resolve, package } = decode(wit);
     let interface = &resolve.interfaces[resolve.packages[package].interfaces["bookmarks"]];
@@ -70,6 +70,10 @@ fn a_core_module_becomes_a_packed_component_with_its_docs() {
 struct DecodedWit {
     resolve: Resolve,
     package: wit_parser::PackageId,
+}
+
+fn read_back(file: &[u8]) -> PackedSections {
+    sections(envelope::contents(file).unwrap().body, &PrepassLimits::default()).unwrap()
 }
 
 fn decode(wit: &[u8]) -> DecodedWit {
@@ -112,7 +116,7 @@ fn packages_are_found_in_any_order() {
     let mut module = wat::parse_str(text).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     let packed = pack(&module, &manifest(""), &paths, dir.path()).unwrap();
-    let sections = sections(envelope::contents(&packed).unwrap().body).unwrap();
+    let sections = read_back(&packed);
     let names: Vec<String> = sections
         .wit
         .iter()
@@ -151,17 +155,20 @@ fn migrations_are_packed_in_order_and_read_back() {
     write("sql/sqlite/shared/1_x.sql", "c");
     write("sql/postgres/shared/1_x.sql", "d");
     let file = packed().unwrap();
-    let read = sections(envelope::contents(&file).unwrap().body).unwrap();
+    let read = read_back(&file);
     let migration = |version, name: &str, sql: &str| Migration { version, name: name.into(), sql: sql.into() };
+    assert_eq!(read.migrations("own", "sqlite"), [migration(2, "first_one", "a"), migration(10, "second", "b")]);
+    assert_eq!(read.migrations("shared", "sqlite"), [migration(1, "x", "c")]);
+    assert_eq!(read.migrations("shared", "postgres"), [migration(1, "x", "d")]);
+    assert!(read.migrations("own", "postgres").is_empty() && read.migrations("other", "sqlite").is_empty());
+    let stores: Vec<String> = read.stores().map(|store| store.to_string()).collect();
     assert_eq!(
-        read.migrations("sqlite").collect::<Vec<_>>(),
+        stores,
         [
-            ("own", vec![migration(2, "first_one", "a"), migration(10, "second", "b")]),
-            ("shared", vec![migration(1, "x", "c")])
+            "own (2 migrations for sqlite, the last is 10)",
+            "shared (1 migration for postgres, sqlite, the last is 1)"
         ]
     );
-    assert_eq!(read.migrations("postgres").collect::<Vec<_>>(), [("shared", vec![migration(1, "x", "d")])]);
-    assert_eq!(read.stores().collect::<Vec<_>>(), [("own", vec!["sqlite"]), ("shared", vec!["postgres", "sqlite"])]);
 
     write("sql/sqlite/2_again.sql", "x");
     assert!(packed().unwrap_err().to_string().contains("same version"));
@@ -196,14 +203,49 @@ fn sections_that_pack_does_not_write_are_refused() {
         body
     };
     let fine = r#"{"own":{"sqlite":[{"version":1,"name":"a","sql":""},{"version":2,"name":"b","sql":""}]}}"#;
-    assert!(sections(&body(&[(MIGRATIONS_SECTION, fine)])).is_ok());
-    for list in [
-        &[(MIGRATIONS_SECTION, fine), (MIGRATIONS_SECTION, fine)][..],
-        &[(MIGRATIONS_SECTION, &fine.replace("\"version\":2", "\"version\":1"))],
-        &[(MIGRATIONS_SECTION, &fine.replace("sqlite", "oracle"))],
-        &[(MIGRATIONS_SECTION, &fine.replace("\"sql\":\"\"", "\"sql\":\"\",\"x\":1"))],
-        &[(MIGRATIONS_SECTION, "[]")],
+    let limits = PrepassLimits { max_migrations: 2, max_migration_bytes: 5, ..PrepassLimits::default() };
+    let with = |from: &str, to: &str| {
+        assert!(fine.contains(from), "{from}");
+        fine.replacen(from, to, 1)
+    };
+    let refused = |list: &[(&str, &str)]| sections(&body(list), &limits).unwrap_err().to_string();
+    for good in [
+        fine.to_owned(),
+        with("\"sql\":\"\"", "\"sql\":\"12345\""),
+        with("\"version\":2", "\"version\":9223372036854775807"),
+        // Which stores there may be is judged elsewhere.
+        with("own", "../x"),
     ] {
-        assert!(sections(&body(list)).is_err(), "{list:?}");
+        assert!(sections(&body(&[(MIGRATIONS_SECTION, &good)]), &limits).is_ok(), "{good}");
     }
+    for (text, words) in [
+        (with("\"version\":2", "\"version\":1"), "not in order"),
+        (with("\"version\":2", "\"version\":9223372036854775808"), "at most 9223372036854775807"),
+        (with("\"version\":2", "\"version\":18446744073709551616"), "invalid"),
+        (with("\"version\":2", "\"version\":-1"), "invalid"),
+        (with("\"version\":2", "\"version\":2.0"), "invalid"),
+        (with("sqlite", "oracle"), "no backend"),
+        (with("\"sql\":\"\"", "\"sql\":\"\",\"x\":1"), "unknown field"),
+        (with("\"sql\":\"\"", "\"sql\":\"\",\"sql\":\"\""), "duplicate field"),
+        (with("\"sql\":\"\"", "\"sql\":\"123456\""), "plugins.max_migration_bytes"),
+        (with("\"name\":\"a\"", "\"name\":\"\""), "a name has 1 to 128"),
+        (with("\"name\":\"a\"", "\"name\":\"a\\u0000\""), "control characters"),
+        (with("\"name\":\"a\"", &format!("\"name\":\"{}\"", "a".repeat(129))), "a name has 1 to 128"),
+        (with("}]}", "}],\"sqlite\":[]}"), "`sqlite` is there twice"),
+        (with("}]}}", "}]},\"own\":{}}"), "`own` is there twice"),
+        // The same key in another spelling of JSON.
+        (with("}]}}", "}]},\"\\u006fwn\":{}}"), "`own` is there twice"),
+        (
+            with("}]}", "}],\"postgres\":[{\"version\":1,\"name\":\"a\",\"sql\":\"\"}]}"),
+            "plugins.max_migrations",
+        ),
+        ("[]".to_owned(), "expected an object"),
+        (String::new(), "EOF"),
+        (format!("{fine} {fine}"), "trailing"),
+        ("[".repeat(100_000), "expected an object"),
+    ] {
+        let reason = refused(&[(MIGRATIONS_SECTION, &text)]);
+        assert!(reason.contains(words), "{words}: {reason}");
+    }
+    assert!(refused(&[(MIGRATIONS_SECTION, fine), (MIGRATIONS_SECTION, "{}")]).contains("two sections"));
 }

@@ -328,7 +328,7 @@ fn now() -> Value {
     Value::Timestamp(Timestamp::now().as_microsecond())
 }
 
-/// Sequence numbers come from manifests, which have none beyond 2^63.
+/// Sequence numbers come from manifests, which are refused with one beyond 2^63 - 1.
 fn integer(number: u64) -> Value {
     Value::Int64(i64::try_from(number).unwrap_or(i64::MAX))
 }

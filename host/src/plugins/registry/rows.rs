@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backends::sql::{SqlError, Value};
 use crate::backends::sqlite::SqliteStore;
-use crate::plugins::live::view::{Change, Failure};
+use crate::plugins::live::view::{Change, Failure, StoreMigrations};
 
 /// What is to become of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Facts {
     pub pending: Vec<String>,
     /// What the plugin says it does.
     pub description: Option<String>,
+    /// The stores that it migrates.
+    pub stores: Vec<StoreMigrations>,
 }
 
 impl Facts {
