@@ -6,6 +6,7 @@ mod key;
 mod plugin;
 mod remote;
 mod serve;
+mod shown;
 mod user;
 
 use std::process::ExitCode;
@@ -73,7 +74,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // After the log, and without waiting for a reader that is gone or asleep.
-            output::complain(&format!("arcana: {error:#}"));
+            output::complain(&format!("arcana: {}", shown::clean(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }

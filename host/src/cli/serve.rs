@@ -12,6 +12,7 @@ use super::config::ConfigDir;
 use super::user;
 use crate::app::{App, Options};
 use crate::config::{Config, LogFormat};
+use crate::plugins::attempts;
 use crate::telemetry::logs::{self, LogSettings};
 use crate::telemetry::output;
 
@@ -126,6 +127,7 @@ pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
                 stop.cancel();
             } else {
                 tracing::warn!("stopped at once by a second signal");
+                attempts::abandon();
                 output::flush();
                 std::process::exit(130);
             }

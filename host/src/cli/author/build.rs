@@ -15,6 +15,7 @@ use super::project::{MANIFEST, Project};
 use super::toolchain::{TARGET, Toolchain};
 use crate::cli::plugin::{check, write};
 use crate::cli::serve::runtime;
+use crate::cli::shown;
 use crate::plugins::manifest::{PluginId, with_seq};
 use crate::plugins::pack;
 
@@ -65,7 +66,7 @@ pub(in crate::cli) fn run(args: &BuildArgs) -> ExitCode {
     match build(args, &project, &toolchain, &key) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("arcana: {error:#}");
+            eprintln!("arcana: {}", shown::clean(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@ mod toolchain;
 
 use std::process::ExitCode;
 
+use super::shown;
 use crate::telemetry::output;
 
 /// What kept a command from doing its work at all: a mistake in how it was called, in the crate, or on this machine.
@@ -18,6 +19,6 @@ pub(super) const CANNOT: u8 = 2;
 
 /// The exit code where the work was not done, with the reason told.
 fn cannot(error: &anyhow::Error) -> ExitCode {
-    output::complain(&format!("arcana: {error:#}"));
+    output::complain(&format!("arcana: {}", shown::clean(&format!("{error:#}"))));
     ExitCode::from(CANNOT)
 }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::text::table;
+use crate::cli::shown;
 use crate::contract::compat::{Finding, Level, Surface, compare};
 use crate::plugins::manifest::Manifest;
 use crate::plugins::surface;
@@ -38,7 +39,7 @@ pub(super) fn run(old: &Path, new: &Path, json: bool) -> ExitCode {
             if report.compatible { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("arcana: {error:#}");
+            eprintln!("arcana: {}", shown::clean(&format!("{error:#}")));
             ExitCode::from(2)
         }
     }
@@ -62,7 +63,7 @@ fn version(manifest: &Manifest) -> Version {
 }
 
 fn as_json(report: &Report) -> Result<String> {
-    Ok(serde_json::to_string_pretty(report)? + "\n")
+    Ok(shown::json(&serde_json::to_string_pretty(report)?).into_owned() + "\n")
 }
 
 fn render(report: &Report) -> String {
@@ -85,7 +86,8 @@ fn render(report: &Report) -> String {
             .collect();
     let verdict = if report.compatible { "can replace" } else { "would break clients of" };
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-    let _ = writeln!(out, "{} {verdict} {}{counts}", name(&report.new), name(&report.old));
+    let _ =
+        writeln!(out, "{}", shown::clean(&format!("{} {verdict} {}{counts}", name(&report.new), name(&report.old))));
     for (level, title) in [(Level::Breaking, "Breaking"), (Level::Notice, "To be known")] {
         let findings = report.findings.iter().filter(|finding| finding.level == level);
         let rows: Vec<Vec<String>> = findings

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use super::author::{build, new, test};
 use super::remote::{self, PluginVerb};
+use super::shown;
 use crate::contract::Contract;
 use crate::plugins::manifest::{self, Manifest};
 use crate::plugins::pack;
@@ -154,7 +155,10 @@ pub(super) fn run(args: PluginArgs) -> Result<ExitCode> {
             let bytes = read(&file)?;
             let trust = trust.map(|path| read_trust(&path)).transpose()?;
             let report = inspect::inspect(&file.display().to_string(), &bytes, trust.as_ref());
-            let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { text::render(&report) };
+            let text = match json {
+                true => shown::json(&serde_json::to_string_pretty(&report)?).into_owned() + "\n",
+                false => text::render(&report),
+            };
             // A closed pipe, as behind `head`, is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
         }
@@ -215,19 +219,20 @@ fn run_verify(file: &Path, trust: &Path) -> Result<()> {
     let verified = verify(read(file)?, &trust, Purpose::Install, &PrepassLimits::default())
         .map_err(|refusal| anyhow::anyhow!("{} is refused: {refusal}", file.display()))?;
     let plugin = &verified.manifest.plugin;
-    println!("{} {} (seq {}) is accepted", plugin.id, plugin.version, plugin.seq);
-    println!("digest     {}", verified.digest);
-    println!("signed by  {}", verified.signers.join(", "));
+    let say = |text: String| println!("{}", shown::clean(&text));
+    say(format!("{} {} (seq {}) is accepted", plugin.id, plugin.version, plugin.seq));
+    say(format!("digest     {}", verified.digest));
+    say(format!("signed by  {}", verified.signers.join(", ")));
     let granted = &verified.granted;
-    println!("granted    {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") });
+    say(format!("granted    {}", if granted.is_empty() { "nothing".to_owned() } else { granted.join(", ") }));
     for store in verified.sections.stores() {
-        println!("migrates   {store}");
+        say(format!("migrates   {store}"));
     }
     if !verified.pending.is_empty() {
-        println!("waits for  an administrator's approval of {}", verified.pending.join(", "));
+        say(format!("waits for  an administrator's approval of {}", verified.pending.join(", ")));
     }
     for warning in &verified.warnings {
-        println!("warning    {warning}");
+        say(format!("warning    {warning}"));
     }
     Ok(())
 }

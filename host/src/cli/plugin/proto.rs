@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::compat;
+use crate::cli::shown;
 use crate::contract::proto::{Files, Service, text};
 use crate::ingress::host_api;
 
@@ -42,7 +43,10 @@ pub(super) fn run(args: &ProtoArgs) -> Result<()> {
         match &args.out {
             Some(folder) => write(&folder.join(file.name()), &text)?,
             // A closed pipe, as behind `head`, is no failure.
-            None => drop(writeln!(std::io::stdout(), "// {}\n{text}", file.name())),
+            None => {
+                let text = format!("// {}\n{text}", file.name());
+                drop(writeln!(std::io::stdout(), "{}", shown::lines(&text)));
+            }
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use arcana_signing::Code;
 
+use super::super::shown;
 use super::report::{MethodReport, Report, SignatureReport};
 
 /// The whole text.
@@ -115,10 +116,11 @@ fn section(out: &mut String, title: &str, rows: &[Vec<String>]) {
     }
 }
 
-/// Columns as wide as their widest cell; the last one of a row is not padded. Control characters of a hostile file do not
-/// reach the terminal.
+/// Columns as wide as their widest cell; the last one of a row is not padded. Nothing of a hostile file reaches the terminal
+/// that it would obey.
 pub(super) fn table(out: &mut String, indent: &str, rows: &[Vec<String>]) {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| shown::lines(cell).into_owned()).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         // A row of one cell is a heading, and does not widen the column.
@@ -137,10 +139,6 @@ pub(super) fn table(out: &mut String, indent: &str, rows: &[Vec<String>]) {
     }
 }
 
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +152,7 @@ mod tests {
             "  ",
             &[row(&["a heading that is long"]), row(&["a", "b", "c"]), row(&["long", "\u{1b}[31m", ""])],
         );
-        assert_eq!(out, "  a heading that is long\n  a     b      c\n  long  \u{fffd}[31m\n");
+        assert_eq!(out, "  a heading that is long\n  a     b            c\n  long  \\u{1b}[31m\n");
         out.clear();
         table(&mut out, "", &[row(&["key", "one\ntwo"])]);
         assert_eq!(out, "key  one\n     two\n");

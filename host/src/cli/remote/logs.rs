@@ -64,7 +64,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
                 // A stream ends with its token. The client signs in anew with the session, as for any other request.
                 events = open("0").await?;
             }
-            (_, true) => output::line(&event.data),
+            (_, true) => output::data(&event.data),
             ("line", false) => output::line(&shown(&event.data)),
             // Such as how many lines were lost on the way.
             (other, false) => eprintln!("{}: {}", clean(other), clean(&event.data)),

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use self::failure::Failure;
+use super::shown;
 use crate::plugins::live::view;
 use crate::plugins::manifest::PluginId;
 
@@ -73,7 +74,7 @@ fn run(json: bool, work: impl Future<Output = Result<(), Failure>>) -> ExitCode 
     if json {
         output::json(&failure.body());
     }
-    eprintln!("arcana: {failure}");
+    eprintln!("arcana: {}", shown::lines(&failure.to_string()));
     failure.exit_code()
 }
 

@@ -4,7 +4,6 @@ use clap::Parser as _;
 
 use super::client::{is_in_the_clear, server_url};
 use super::credentials::{Credentials, Session, Sessions};
-use super::text::clean;
 use super::view::{Details, Installed, Listing};
 use super::*;
 
@@ -42,13 +41,6 @@ fn an_address_has_one_form() {
     ] {
         assert_eq!(is_in_the_clear(&server_url(text).unwrap()), clear, "{text}");
     }
-}
-
-#[test]
-fn what_a_terminal_would_obey_is_shown() {
-    assert_eq!(clean("a\u{1b}[2Jb\tc\r\u{7f}\u{9b}é"), "a\\u{1b}[2Jb c\\r\\u{7f}\\u{9b}é");
-    assert_eq!(clean("one\ntwo"), "one\n  two");
-    assert_eq!(clean("x\u{202e}y"), "x\\u{202e}y");
 }
 
 fn session(token: &str) -> Session {

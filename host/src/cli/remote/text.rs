@@ -2,26 +2,11 @@
 
 use comfy_table::{Table, presets};
 
+pub(super) use super::super::shown::clean;
 use super::view::{Compatibility, Details, Failure, Installed, Listing, State, Summary, Version};
 
 /// So much of a digest as is enough to name it.
 const SHORT_DIGEST: usize = 12;
-
-/// Text from elsewhere without what a terminal would take for a command.
-pub(super) fn clean(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push_str("\n  "),
-            '\t' => shown.push(' '),
-            // Marks that turn the direction of writing make a line read as another one.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => shown.extend(c.escape_unicode()),
-            c if c.is_control() => shown.extend(c.escape_default()),
-            c => shown.push(c),
-        }
-    }
-    shown
-}
 
 /// Names in a row.
 pub(super) fn names(names: &[String]) -> String {

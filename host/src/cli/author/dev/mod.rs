@@ -22,7 +22,7 @@ use super::project::Project;
 use super::toolchain::Toolchain;
 use crate::app::{App, Options};
 use crate::cli::serve::{log_settings, runtime, watch_signals};
-use crate::cli::user;
+use crate::cli::{shown, user};
 use crate::config::Config;
 use crate::plugins::live::view::Installed;
 use crate::plugins::live::{Actor, InstallOptions, Plugins, Progress};
@@ -112,7 +112,7 @@ async fn serve(crates: Vec<Crate>, home: Home, key: SecretKey, how: &How, starte
     let options = Options { home: home.folder, development: true, program };
     let app = App::start(home.config, &options).await?;
     for failed in &app.failed {
-        output::print(&format!("{} is refused: {}", failed.what, failed.refusal));
+        say(&format!("{} is refused: {}", failed.what, failed.refusal));
     }
     if let Some((email, password)) = user::first_admin(&app).await? {
         output::print(&format!("first administrator: {email} with password {password}  (shown once; change it)"));
@@ -134,6 +134,11 @@ async fn serve(crates: Vec<Crate>, home: Home, key: SecretKey, how: &How, starte
     serving.await.context("the host has ended on its own")?;
     output::print("stopped");
     Ok(())
+}
+
+/// A line with a text that comes from a file.
+fn say(text: &str) {
+    output::print(&shown::lines(text));
 }
 
 /// Takes saves to the running host.
@@ -187,12 +192,13 @@ impl Workshop {
                     millis(swapped)
                 ));
                 let after = Routes::of(&self.catalog, &installed.id);
-                output::stdout().write(after.since(&before, &installed.comparison.findings).as_bytes());
+                let changes = after.since(&before, &installed.comparison.findings);
+                output::stdout().write(shown::lines(&changes).as_bytes());
             }
             Err(error) if error.is::<DoesNotBuild>() => output::print(&format!("{name}: it does not build{goes_on}")),
             Err(error) => match error.downcast_ref::<Refusal>() {
-                Some(refusal) => output::print(&format!("{name}: refused, {refusal}{goes_on}")),
-                None => output::print(&format!("{name}: {error:#}{goes_on}")),
+                Some(refusal) => say(&format!("{name}: refused, {refusal}{goes_on}")),
+                None => say(&format!("{name}: {error:#}{goes_on}")),
             },
         }
     }

@@ -241,6 +241,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_guide_is_read() {
+        let guide = include_str!("../../../../../docs/plugins.md");
+        let (_, example) = guide.split_once("```toml\n[[calls]]").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        assert_eq!(read(&format!("[[calls]]{example}")).unwrap().calls.len(), 2);
+    }
+
+    #[test]
     fn a_file_says_what_must_come_of_each_call() {
         let file = read(
             "[[calls]]\ncall = \"a.b\"\nas = \"ada:admin\"\nargs = { n = 1, when = 2026-01-01T00:00:00Z }\nexpect = [{ x = 0.5 }]\n\

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::calls::Call;
 use super::host::Answer;
+use crate::cli::shown;
 use crate::problem::Problem;
 
 /// A call that was made, or could not be.
@@ -65,7 +66,7 @@ impl Told {
         let passed = self.all - self.failed;
         if self.json {
             let report = json!({ "passed": passed, "failed": self.failed, "calls": self.calls });
-            say(&(serde_json::to_string_pretty(&report)? + "\n"));
+            say(&(shown::json(&serde_json::to_string_pretty(&report)?).into_owned() + "\n"));
         } else if !self.direct {
             say(&format!("\n{passed} passed, {} failed\n", self.failed));
         }
@@ -75,7 +76,7 @@ impl Told {
 
 /// A closed pipe, as behind `head`, is no failure.
 fn say(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(shown::lines(text).as_bytes());
 }
 
 fn as_json(done: &Done<'_>) -> Value {
