@@ -27,6 +27,7 @@ use crate::ingress::health::{Health, Phase};
 use crate::ingress::host_routes::{HostRoutes, router};
 use crate::ingress::rest::Rest;
 use crate::ingress::{host_api, layers, listener};
+use crate::plugins::attempts::Attempts;
 use crate::plugins::live::{Failed, Parts, Plugins};
 use crate::plugins::load::Loader;
 use crate::plugins::registry::Registry;
@@ -43,6 +44,9 @@ use crate::telemetry::metrics::{Metrics, Watched};
 use crate::telemetry::output;
 use crate::telemetry::rendered::Rendered;
 use crate::telemetry::tail::Tails;
+
+/// The file of the key that development mode makes, in the data folder.
+const DEVELOPMENT_KEY: &str = "keys/development.pem";
 
 /// How often what only grows with time is looked through.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -135,7 +139,8 @@ impl App {
             .context("plugins.registry")?;
         let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite_settings(&config))?);
         let metrics = Arc::new(Metrics::new()?);
-        watch(&metrics, &services, &live)?;
+        let compiler = Arc::new(Compiler::new(options.program.clone(), config.limits.compile.clone()));
+        watch(&metrics, &services, &live, &compiler)?;
 
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
@@ -149,12 +154,13 @@ impl App {
             engine,
             live,
             cache: Arc::new(cache),
-            compiler: Compiler::new(options.program.clone(), config.limits.compile.clone()),
+            compiler,
             stores: stores.clone(),
             memory_cache: Arc::new(MemoryCache::new(cache_settings(&config))),
             services: services.clone(),
             metrics: metrics.clone(),
             tails: tails.clone(),
+            attempts: Arc::new(Attempts::open(&data.join("starting")).context("the versions that were being started")?),
             config: config.clone(),
             home: options.home.clone(),
         };
@@ -170,6 +176,7 @@ impl App {
             folder: options.home.join(&config.plugins.dir),
             kept: data.join("plugins"),
             development: options.development,
+            development_key: SecretKey::load(&data.join(DEVELOPMENT_KEY)).ok().map(|key| key.public_key()),
             failed: health.failures().clone(),
         });
         admin.manage(plugins.clone());
@@ -258,8 +265,19 @@ async fn bind(section: &str, address: IpAddr, port: u16, development: bool) -> a
 }
 
 /// Shows on `/metrics` what other parts count for themselves.
-fn watch(metrics: &Metrics, services: &Arc<Services>, live: &Arc<LiveInstances>) -> anyhow::Result<()> {
+fn watch(
+    metrics: &Metrics,
+    services: &Arc<Services>,
+    live: &Arc<LiveInstances>,
+    compiler: &Arc<Compiler>,
+) -> anyhow::Result<()> {
     let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let compiling = compiler.clone();
+    metrics.watch(Watched::CompilesRunning, move || number(compiling.stats().running))?;
+    let compiling = compiler.clone();
+    metrics.watch(Watched::CompilesWaiting, move || number(compiling.stats().waiting))?;
+    let compiling = compiler.clone();
+    metrics.watch(Watched::CompilesRefused, move || compiling.stats().refused)?;
     let tokens = services.tokens.clone();
     metrics.watch(Watched::TokenCacheHits, move || tokens.cache_stats().0)?;
     let tokens = services.tokens.clone();
@@ -322,7 +340,7 @@ fn trust_policy(path: &Path, data: &Path, development: bool) -> anyhow::Result<T
 /// # Errors
 /// It cannot be made or read, or the folder `keys` is not there.
 pub fn development_key(data: &Path) -> anyhow::Result<(SecretKey, PathBuf)> {
-    let file = data.join("keys/development.pem");
+    let file = data.join(DEVELOPMENT_KEY);
     if file.exists() {
         return Ok((SecretKey::load(&file)?, file));
     }

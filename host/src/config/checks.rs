@@ -245,6 +245,11 @@ fn limits(limits: &Limits, rules: &mut Rules) {
         ("limits.max_transfer", limits.max_transfer.as_u64()),
         ("limits.max_function_body", limits.max_function_body.as_u64()),
         ("limits.compile.timeout", limits.compile.timeout.as_millis_u64()),
+        ("limits.compile.wait", limits.compile.wait.as_millis_u64()),
+        ("limits.contract.parts", limits.contract.parts),
+        ("limits.contract.expanded", limits.contract.expanded),
+        ("limits.contract.wit", limits.contract.wit.as_u64()),
+        ("limits.contract.timeout", limits.contract.timeout.as_millis_u64()),
     ]);
     rules.must(limits.memory.as_u64() >= 64 << 10, &["limits.memory"], "must be at least 64KiB, one page");
     rules.must(limits.max_memory.as_u64() <= 4 << 30, &["limits.max_memory"], "must be at most 4GiB");
@@ -260,6 +265,15 @@ fn limits(limits: &Limits, rules: &mut Rules) {
         (1..=1000).contains(&limits.epoch_tick.as_millis_u64()),
         &["limits.epoch_tick"],
         "must be from 1ms to 1s",
+    );
+    rules.at_most(
+        ("limits.contract.parts", limits.contract.parts),
+        ("limits.contract.expanded", limits.contract.expanded),
+    );
+    rules.must(
+        limits.compile.places == 0 || (2..=64).contains(&limits.compile.places),
+        &["limits.compile.places"],
+        "must be 0, or from 2 to 64: one publisher never has the last place",
     );
     rules.must(limits.compile.cpu.get() >= Duration::from_secs(1), &["limits.compile.cpu"], "must be at least 1s");
     rules.must(limits.compile.memory.as_u64() >= 256 << 20, &["limits.compile.memory"], "must be at least 256MiB");

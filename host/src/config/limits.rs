@@ -61,6 +61,22 @@ pub struct Limits {
     pub rate_limits: bool,
     /// Compilation.
     pub compile: Compile,
+    /// What a plugin publishes.
+    pub contract: Contract,
+}
+
+/// `[limits.contract]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contract {
+    /// The most parts of what a plugin exports, each named type once.
+    pub parts: u64,
+    /// The most parts with every type written out where it is used.
+    pub expanded: u64,
+    /// The most bytes of the WIT that a file carries.
+    pub wit: ByteSize,
+    /// The longest that reading a file and its types may take.
+    pub timeout: HumanDuration,
 }
 
 impl Limits {
@@ -81,4 +97,10 @@ pub struct Compile {
     pub cpu: HumanDuration,
     /// The most address space a compilation may use.
     pub memory: ByteSize,
+    /// Compilations at once; 0: half of the processors, at least three.
+    pub places: u32,
+    /// Files up to this size have a place that larger ones do not take.
+    pub small: ByteSize,
+    /// The longest that an installation waits for a place.
+    pub wait: HumanDuration,
 }

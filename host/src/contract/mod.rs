@@ -37,6 +37,7 @@ mod outcome;
 pub mod plan;
 mod planner;
 pub mod proto;
+pub mod size;
 mod text;
 pub mod types;
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker, Val};
 
+use super::attempts::{Attempt, Attempts};
 use super::live::view;
 use super::manifest::{Instances, Manifest, Method};
 use super::publish::{planned, publish};
@@ -22,8 +23,8 @@ use crate::capabilities::{self, Call, CryptoGrants, GrantedStore, PluginGrants, 
 use crate::config::Config;
 use crate::contract::{Contract, names};
 use crate::runtime::catalog::ActivePlugin;
-use crate::runtime::code_cache::CodeCache;
-use crate::runtime::compile::Compiler;
+use crate::runtime::code_cache::{CodeCache, CodeError};
+use crate::runtime::compile::{CompileError, Compiler, Order};
 use crate::runtime::engine::Engine;
 use crate::runtime::live::LiveInstances;
 use crate::runtime::plugin::{CallError, CallLimits, Function, PluginRuntime, START_TIMEOUT};
@@ -44,7 +45,7 @@ pub struct Loader {
     /// Compiled code.
     pub cache: Arc<CodeCache>,
     /// The compiler child.
-    pub compiler: Compiler,
+    pub compiler: Arc<Compiler>,
     /// The stores.
     pub stores: Arc<SqliteStores>,
     /// The cache of which every plugin gets its namespace.
@@ -55,6 +56,8 @@ pub struct Loader {
     pub metrics: Arc<Metrics>,
     /// The last log lines of each plugin.
     pub tails: Arc<Tails>,
+    /// Which version is being brought up, for the next start.
+    pub attempts: Arc<Attempts>,
     /// The settings.
     pub config: Arc<Config>,
     /// The folder that relative paths of the settings are in.
@@ -66,8 +69,8 @@ impl Loader {
     /// nothing lasting was done.
     ///
     /// # Errors
-    /// A [`Refusal`] that says which step failed.
-    pub async fn prepare(&self, verified: &Verified) -> Result<Prepared, Refusal> {
+    /// A [`Refusal`] that says which step failed; `COMPILER_BUSY` where no place to compile it became free within `wait`.
+    pub async fn prepare(&self, verified: &Verified, wait: Option<Duration>) -> Result<Prepared, Refusal> {
         let manifest = &verified.manifest;
         let id: Arc<str> = manifest.plugin.id.as_str().into();
         if !verified.contract.misfits.exports.is_empty() {
@@ -77,9 +80,12 @@ impl Loader {
         let settings = settings::resolve(manifest, self.config.plugins.settings.get(&*id), &self.home).await?;
         let component = self
             .cache
-            .load(&self.compiler, &verified.digest.0, &verified.bytes)
+            .load(&self.compiler, &verified.digest.0, &verified.bytes, &order(verified, wait))
             .await
-            .map_err(|error| Refusal::new("COMPILE_FAILED", 422, error))?;
+            .map_err(|error| match error {
+                CodeError::Compile(CompileError::Busy(_)) => Refusal::new("COMPILER_BUSY", 503, error),
+                error => Refusal::new("COMPILE_FAILED", 422, error),
+            })?;
         let grants = Arc::new(self.grants(&id, manifest, settings).await?);
 
         let mut linker = Linker::<HostState>::new(self.engine.wasmtime());
@@ -101,7 +107,10 @@ impl Loader {
             self.tails.of(&id),
         ));
         let published = publish(manifest, &verified.contract, &runtime, &self.metrics)?;
-        runtime.prove(system_call()).await.map_err(|error| match error {
+        let attempt = self.attempt(verified, "its first instance was made").await;
+        let proved = runtime.prove(system_call()).await;
+        drop(attempt);
+        proved.map_err(|error| match error {
             CallError::Trap(trap) => Refusal::new("START_FAILED", 422, format!("it fails when it starts: {trap}")),
             CallError::Timeout => Refusal::new("START_FAILED", 422, "it does not finish starting"),
             CallError::Overloaded(what) => Refusal::new("UNAVAILABLE", 503, what.message()),
@@ -124,7 +133,7 @@ impl Loader {
 
     /// Compiles a component ahead of its turn. What is wrong with it is told when it is prepared.
     pub async fn warm(&self, verified: &Verified) {
-        let _ = self.cache.load(&self.compiler, &verified.digest.0, &verified.bytes).await;
+        let _ = self.cache.load(&self.compiler, &verified.digest.0, &verified.bytes, &order(verified, None)).await;
     }
 
     /// What lasts: its stores are migrated and `on-enable` runs. The plugin may be called from now on.
@@ -132,11 +141,19 @@ impl Loader {
     /// # Errors
     /// A [`Refusal`] that says which step failed.
     pub async fn enable(&self, prepared: &Prepared, verified: &Verified, options: &LoadOptions) -> Result<(), Refusal> {
-        self.migrate(verified, options).await?;
-        match prepared.on_enable {
-            Some(place) => on_enable(&prepared.plugin.runtime, place).await,
-            None => Ok(()),
+        if !verified.manifest.stores.is_empty() {
+            let _attempt = self.attempt(verified, "its stores were migrated").await;
+            self.migrate(verified, options).await?;
         }
+        let Some(place) = prepared.on_enable else { return Ok(()) };
+        let _attempt = self.attempt(verified, "its on-enable ran").await;
+        on_enable(&prepared.plugin.runtime, place).await
+    }
+
+    /// What follows is the version's own doing, in case that the host does not survive it.
+    async fn attempt(&self, verified: &Verified, doing: &str) -> Attempt {
+        let plugin = &verified.manifest.plugin;
+        self.attempts.begin(plugin.id.as_str(), &plugin.version, verified.digest, doing).await
     }
 
     /// Brings the stores that the plugin owns up to date.
@@ -313,6 +330,12 @@ impl Loader {
         }
         Ok(Functions { all, lifecycle })
     }
+}
+
+/// Compiles a file for its plugin and its first signer.
+fn order(verified: &Verified, wait: Option<Duration>) -> Order<'_> {
+    let publisher = verified.signers.first().map_or("", String::as_str);
+    Order { plugin: verified.manifest.plugin.id.as_str(), publisher, wait }
 }
 
 /// How a version is brought in.

@@ -1,6 +1,8 @@
 //! Plugins from file to active: manifest, verification, installation, loading.
 
+pub mod attempts;
 pub mod files;
+mod limited;
 pub mod live;
 pub mod load;
 pub mod manifest;

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use wasmparser::{BinaryReaderError, Encoding, MemoryType, Parser, Payload, TableType};
+use wasmparser::{
+    BinaryReaderError, ComponentDefinedType, ComponentType, Encoding, MemoryType, Parser, Payload, TableType,
+};
 
 /// What a component, and what was packed beside it, may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +31,14 @@ pub struct PrepassLimits {
     pub max_instances: usize,
     /// Functions in all modules together.
     pub max_functions: usize,
-    /// Types, imports and exports in all modules and components together.
+    /// Types with their fields and cases, imports and exports in all modules and components together.
     pub max_items: usize,
+    /// Parts of everything that it exports, each named type once (`limits.contract.parts`).
+    pub max_parts: u64,
+    /// Parts of everything that it exports with every type written out (`limits.contract.expanded`).
+    pub max_expanded: u64,
+    /// Bytes of all packed WIT together (`limits.contract.wit`).
+    pub max_wit: usize,
     /// Migrations of all stores and databases together (`plugins.max_migrations`).
     pub max_migrations: usize,
     /// Bytes of SQL of one migration (`plugins.max_migration_bytes`).
@@ -51,6 +59,9 @@ impl Default for PrepassLimits {
             max_instances: 512,
             max_functions: 100_000,
             max_items: 200_000,
+            max_parts: 20_000,
+            max_expanded: 200_000,
+            max_wit: 2 << 20,
             max_migrations: 1_000,
             max_migration_bytes: 1 << 20,
         }
@@ -163,7 +174,11 @@ impl Walk<'_> {
             Payload::ElementSection(section) => self.items(section.count())?,
             Payload::DataSection(section) => self.items(section.count())?,
             Payload::CoreTypeSection(section) => self.items(section.count())?,
-            Payload::ComponentTypeSection(section) => self.items(section.count())?,
+            Payload::ComponentTypeSection(section) => {
+                for ty in section {
+                    self.component_type(&ty?)?;
+                }
+            }
             Payload::ComponentAliasSection(section) => self.items(section.count())?,
             Payload::ComponentCanonicalSection(section) => self.items(section.count())?,
             Payload::ComponentImportSection(section) => self.items(section.count())?,
@@ -174,6 +189,39 @@ impl Walk<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A type counts with everything that it is made of: one entry of a section may have ten thousand fields.
+    fn component_type(&mut self, ty: &ComponentType<'_>) -> Result<(), PrepassError> {
+        use wasmparser::{ComponentTypeDeclaration as Of, InstanceTypeDeclaration as In};
+        self.items(1)?;
+        match ty {
+            ComponentType::Defined(defined) => self.parts(match defined {
+                ComponentDefinedType::Record(fields) => fields.len(),
+                ComponentDefinedType::Variant(cases) => cases.len(),
+                ComponentDefinedType::Tuple(types) => types.len(),
+                ComponentDefinedType::Flags(names) | ComponentDefinedType::Enum(names) => names.len(),
+                _ => 0,
+            }),
+            ComponentType::Func(function) => self.parts(function.params.len()),
+            ComponentType::Component(declarations) => {
+                declarations.iter().try_for_each(|declaration| match declaration {
+                    Of::Type(ty) => self.component_type(ty),
+                    _ => self.items(1),
+                })
+            }
+            ComponentType::Instance(declarations) => {
+                declarations.iter().try_for_each(|declaration| match declaration {
+                    In::Type(ty) => self.component_type(ty),
+                    _ => self.items(1),
+                })
+            }
+            ComponentType::Resource { .. } => Ok(()),
+        }
+    }
+
+    fn parts(&mut self, more: usize) -> Result<(), PrepassError> {
+        self.items(u32::try_from(more).unwrap_or(u32::MAX))
     }
 
     fn memory(&mut self, memory: &MemoryType) -> Result<(), PrepassError> {
@@ -323,6 +371,29 @@ mod tests {
         assert_eq!(answer(&component(&functions.repeat(2))), "TOO_MANY_FUNCTIONS");
         let globals = format!("(core module {})", "(global i32 (i32.const 0))".repeat(200_001));
         assert_eq!(answer(&component(&globals)), "TOO_MANY_ITEMS");
+    }
+
+    /// One entry of a section may have ten thousand fields, and one in it another ten thousand.
+    #[test]
+    fn fields_and_declarations_of_types_are_counted() {
+        let limits = PrepassLimits { max_items: 100, ..PrepassLimits::default() };
+        let answer = |wat: &str| check(&component(wat), &limits).map_or_else(|error| error.code(), |()| "ok");
+        let list = |count: usize, entry: &str| {
+            (0..count).map(|at| entry.replace('#', &at.to_string())).collect::<Vec<_>>().join(" ")
+        };
+        for (open, entry, close) in [
+            ("(type (record ", "(field \"f#\" u8)", "))"),
+            ("(type (variant ", "(case \"f#\" u8)", "))"),
+            ("(type (tuple ", "u8", "))"),
+            ("(type (enum ", "\"f#\"", "))"),
+            ("(type (flags ", "\"f#\"", "))"),
+            ("(type (func ", "(param \"f#\" u8)", "))"),
+            ("(type (instance ", "(type (list u8))", "))"),
+            ("(type (component (type (instance ", "(type (list u8))", "))))"),
+        ] {
+            assert_eq!(answer(&format!("{open}{}{close}", list(90, entry))), "ok", "{open}");
+            assert_eq!(answer(&format!("{open}{}{close}", list(101, entry))), "TOO_MANY_ITEMS", "{open}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use arcana_signing::envelope;
 
+use super::limited;
 use super::manifest::Manifest;
 use super::pack;
 use super::prepass::{self, PrepassLimits};
@@ -59,6 +60,7 @@ pub fn read(bytes: &[u8]) -> Result<(Manifest, Surface)> {
     prepass::check(bytes, &limits)?;
     let sections = pack::sections(contents.body, &limits)?;
     let contract = Contract::decode(bytes, sections.wit.iter().map(Vec::as_slice))?;
+    limited::check(&manifest, &contract, &limits)?;
     let surface = surface(&manifest, &contract)?;
     Ok((manifest, surface))
 }

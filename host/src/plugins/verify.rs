@@ -1,9 +1,12 @@
 //! From bytes to a plugin that may run: envelope → trust → signature → hash → manifest, and only then the component.
 
+use std::sync::Arc;
+
 use arcana_signing::{Code, Digest, Purpose, Request, TrustPolicy, Verdict, envelope};
 use jiff::Timestamp;
 use semver::Version;
 
+use super::limited;
 use super::manifest::{Manifest, OWN};
 use super::pack::{self, MIGRATIONS_SECTION, PackedSections};
 use super::prepass::{self, PrepassLimits};
@@ -16,7 +19,7 @@ pub struct Verified {
     /// h, the plugin's identity.
     pub digest: Digest,
     /// What the manifest says.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// The principals whose signatures count.
     pub signers: Vec<String>,
     /// The capabilities that its signers may grant.
@@ -24,7 +27,7 @@ pub struct Verified {
     /// The capabilities that its signers may only request: an administrator has to approve them before it may run.
     pub pending: Vec<String>,
     /// What the component exports and imports.
-    pub contract: Contract,
+    pub contract: Arc<Contract>,
     /// What was packed beside the component.
     pub sections: PackedSections,
     /// What an operator should know.
@@ -63,6 +66,7 @@ pub fn verify(
     let plugin = &manifest.plugin;
     let judged = judged.map_err(|refusal| refusal.about(plugin.id.as_str(), &plugin.version, digest))?;
     let (contract, sections, Verdict { signers, granted, pending, warnings }) = judged;
+    let (manifest, contract) = (Arc::new(manifest), Arc::new(contract));
     Ok(Verified { digest, manifest, signers, granted, pending, contract, sections, warnings, bytes })
 }
 
@@ -80,6 +84,7 @@ fn judge(
         pack::sections(signed.body(), limits).map_err(|error| Refusal::new("SECTION_INVALID", 422, error))?;
     let wit = sections.wit.iter().map(Vec::as_slice);
     let contract = Contract::decode(bytes, wit).map_err(|error| Refusal::new("CONTRACT", 422, error))?;
+    limited::check(manifest, &contract, limits)?;
 
     let verdict = trust.evaluate(
         signed,

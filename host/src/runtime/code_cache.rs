@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
-use super::compile::{CompileError, Compiler};
+use super::compile::{CompileError, Compiler, Order};
 use crate::principal::keys::SecretKey;
 
 const MAC_LEN: usize = 32;
@@ -64,6 +64,7 @@ impl CodeCache {
         compiler: &Compiler,
         digest: &[u8; 32],
         bytes: &[u8],
+        order: &Order<'_>,
     ) -> Result<Component, CodeError> {
         let (path, digest) = (self.path(digest), *digest);
         self.used.lock().insert(path.clone());
@@ -71,7 +72,7 @@ impl CodeCache {
         if let Some(component) = blocking(move || Ok(cache.read(&place, &digest))).await? {
             return Ok(component);
         }
-        let code = compiler.compile(bytes).await?;
+        let code = compiler.compile(bytes, order).await?;
         let cache = self.clone();
         blocking(move || {
             if let Err(error) = cache.write(&path, &digest, &code) {

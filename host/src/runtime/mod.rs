@@ -6,6 +6,7 @@ pub mod compile;
 pub mod engine;
 pub mod live;
 pub mod method;
+pub mod places;
 pub mod plugin;
 pub mod pool;
 pub mod rate;

@@ -245,14 +245,16 @@ async fn types_nested_without_measure_are_refused_and_the_others_serve() {
         .plugin("chain-100", &chain("chaina", 100))
         .plugin("chain-2000", &chain("chainb", 2_000))
         .plugin("chain-100000", &chain("chainc", 100_000))
-        .plugin("tree-18", &tree("treea", 18))
+        .plugin("tree-10", &tree("treea", 10))
+        .plugin("tree-18", &tree("treec", 18))
         .plugin("tree-60", &tree("treeb", 60))
         .start();
     assert_eq!(answer(&host, "/fine").await, (200, json!(3)));
     let deep = |name: &str| refused(&host)[name].1.contains("too deep");
     assert!(deep("chain-100") && deep("chain-2000") && deep("chain-100000"), "{:?}", refused(&host));
-    let expected = ["chain-100", "chain-2000", "chain-100000", "tree-60"].map(|name| (name, "CONTRACT"));
-    assert_eq!((codes(&host), health(&host).await), (expect(expected), (2, 4)));
+    let mut expected = expect(["chain-100", "chain-2000", "chain-100000", "tree-60"].map(|name| (name, "CONTRACT")));
+    expected.insert("tree-18".into(), "CONTRACT_TOO_LARGE".into());
+    assert_eq!((codes(&host), health(&host).await), (expected, (2, 5)));
     // What is within the limits works: the smaller tree is decoded like any other type.
     let (status, answer) = host.post("/treea", json!({ "a": [] })).await;
     assert_eq!((status, answer), (204, Value::Null));

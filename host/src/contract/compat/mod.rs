@@ -178,6 +178,14 @@ pub fn compare(old: &Surface, new: &Surface) -> Vec<Finding> {
     }
     let mut findings = walk.findings;
     findings.sort_by_key(|finding| finding.level);
+    if walk.more > 0 {
+        findings.push(Finding {
+            level: Level::Notice,
+            protocols: vec![Protocol::Grpc, Protocol::Rest],
+            path: new.plugin.clone(),
+            message: format!("{} more differences are not listed", walk.more),
+        });
+    }
     findings
 }
 

@@ -15,6 +15,9 @@ use crate::contract::types::{Field, Labels, Type, TypeName, Variant};
 /// What is said of an option that is none no more.
 pub(super) const REQUIRED: &str = "was an option and is required: old clients may leave it out";
 
+/// So many findings of a level are told.
+pub(super) const MOST_FINDINGS: usize = 200;
+
 /// A direction of a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Way {
@@ -58,6 +61,8 @@ struct Case<'t> {
 #[derive(Default)]
 pub(super) struct Walk {
     pub(super) findings: Vec<Finding>,
+    /// Findings beyond [`MOST_FINDINGS`].
+    pub(super) more: usize,
     /// Pairs of types that were compared already, by their places in memory.
     seen: HashSet<(usize, usize, Way)>,
 }
@@ -65,6 +70,7 @@ pub(super) struct Walk {
 impl Walk {
     /// Adds a finding. What is said twice is said once: for both protocols, or for the one that it is worse for.
     pub(super) fn add(&mut self, level: Level, protocol: Protocol, path: &str, message: String) {
+        let told = self.findings.iter().filter(|found| found.level == level).count();
         let known = self.findings.iter_mut().find(|known| known.path == path && known.message == message);
         match known {
             Some(known) if known.level < level => {}
@@ -75,6 +81,8 @@ impl Walk {
                 }
             }
             Some(known) => (known.level, known.protocols) = (level, vec![protocol]),
+            // Each is compared with all that were found before.
+            None if told >= MOST_FINDINGS => self.more += 1,
             None => self.findings.push(Finding { level, protocols: vec![protocol], path: path.to_owned(), message }),
         }
     }

@@ -183,7 +183,8 @@ impl Inner {
         (action, by): (&'static str, &Actor),
         instead: Option<&Unwell<'_>>,
     ) -> Result<(), Refusal> {
-        let (verified, prepared) = self.ready(snapshot, id, &digest).await?;
+        self.may_bring(&digest, by)?;
+        let (verified, prepared) = self.ready(snapshot, id, &digest, by).await?;
         let turn = self.turn().await?;
         self.approved(&turn.snapshot, id, &verified)?;
         let Some(plugin) = turn.snapshot.plugin(id) else { return Err(Refusal::unknown(id)) };

@@ -5,19 +5,43 @@ use std::sync::Arc;
 
 use super::Inner;
 use super::view::{Comparison, Compatibility, Finding};
+use crate::contract::Contract;
 use crate::contract::compat::{self, Level, Surface};
+use crate::plugins::manifest::Manifest;
+use crate::plugins::refusal::Refusal;
 use crate::plugins::registry::Snapshot;
 use crate::plugins::surface::surface;
 use crate::plugins::verify::Verified;
 
-/// Compares with the version that is to run, where there is one whose file can still be read.
-pub(super) async fn with_present(inner: &Arc<Inner>, snapshot: &Snapshot, new: &Verified) -> Comparison {
+/// Compares with the version that is to run, where there is one whose file can still be read: on a thread that may block, as
+/// large contracts take a while.
+///
+/// # Errors
+/// A fault of the host.
+pub(super) async fn with_present(
+    inner: &Arc<Inner>,
+    snapshot: &Snapshot,
+    new: &Verified,
+) -> Result<Comparison, Refusal> {
     let id = new.manifest.plugin.id.as_str();
     let old = match snapshot.plugin(id) {
         Some(plugin) => inner.keep(id, &plugin.digest).await.ok(),
         None => None,
     };
-    compare(old.as_ref(), new)
+    let (old, new) = (old.as_ref().map(Version::of), Version::of(new));
+    tokio::task::spawn_blocking(move || compare(old.as_ref(), &new)).await.map_err(Refusal::host)
+}
+
+/// What of a verified file is compared.
+struct Version {
+    manifest: Arc<Manifest>,
+    contract: Arc<Contract>,
+}
+
+impl Version {
+    fn of(verified: &Verified) -> Self {
+        Self { manifest: verified.manifest.clone(), contract: verified.contract.clone() }
+    }
 }
 
 /// What one version has.
@@ -29,20 +53,20 @@ struct Side {
 }
 
 impl Side {
-    fn of(verified: &Verified) -> Self {
-        let manifest = &verified.manifest;
+    fn of(version: &Version) -> Self {
+        let manifest = &version.manifest;
         let routes = manifest.methods.iter().flat_map(|method| &method.http);
         Self {
             capabilities: manifest.capability_names().into_iter().collect(),
             methods: manifest.methods.iter().map(|method| method.call.clone()).collect(),
             routes: routes.map(ToString::to_string).collect(),
             // One that cannot be published is refused when it is loaded, with the reason.
-            surface: surface(manifest, &verified.contract).ok(),
+            surface: surface(manifest, &version.contract).ok(),
         }
     }
 }
 
-fn compare(old: Option<&Verified>, new: &Verified) -> Comparison {
+fn compare(old: Option<&Version>, new: &Version) -> Comparison {
     let from_version = old.map(|old| old.manifest.plugin.version.to_string());
     let none =
         || Side { capabilities: BTreeSet::new(), methods: BTreeSet::new(), routes: BTreeSet::new(), surface: None };

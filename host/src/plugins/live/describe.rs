@@ -38,7 +38,7 @@ impl Inner {
             Err(refusal) => (None, vec![refusal.to_string()]),
         };
         let verified = verified.as_ref();
-        let manifest = verified.map(|verified| &verified.manifest);
+        let manifest = verified.map(|verified| &*verified.manifest);
         let requested = manifest.map(|manifest| manifest.capability_names()).unwrap_or_default();
         // What waits may be asked for by a newer version than the one that is to run.
         let waiting = snapshot.kept(id).find(|version| version.standing == Standing::Pending);

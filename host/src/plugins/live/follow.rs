@@ -62,7 +62,11 @@ impl Inner {
         let mut ready: BTreeMap<(String, Digest), (Verified, Prepared)> = BTreeMap::new();
         let mut late = None;
         for (id, digest) in self.missing(&snapshot) {
-            match self.ready(&snapshot, &id, &digest).await {
+            let brought = match self.may_try(&digest, None) {
+                Ok(()) => self.ready(&snapshot, &id, &digest, &Actor::Host).await,
+                Err(refusal) => Err(refusal),
+            };
+            match brought {
                 Ok(pair) => {
                     ready.insert((id, digest), pair);
                 }
@@ -108,9 +112,15 @@ impl Inner {
         snapshot: &Snapshot,
         id: &str,
         digest: &Digest,
+        by: &Actor,
     ) -> Result<(Verified, Prepared), Refusal> {
         let verified = self.keep(id, digest).await?;
-        self.made_ready(snapshot, verified).await
+        self.made_ready(snapshot, verified, by).await
+    }
+
+    /// How long an actor waits for the compiler: an administrator gets an answer when it is busy, the host waits.
+    pub(super) fn patience(&self, by: &Actor) -> Option<Duration> {
+        matches!(by, Actor::Admin(_)).then(|| self.loader.config.limits.compile.wait.get())
     }
 
     /// The same with one that was verified.
@@ -118,9 +128,10 @@ impl Inner {
         &self,
         snapshot: &Snapshot,
         verified: Verified,
+        by: &Actor,
     ) -> Result<(Verified, Prepared), Refusal> {
         self.approved(snapshot, verified.manifest.plugin.id.as_str(), &verified)?;
-        let prepared = self.loader.prepare(&verified).await?;
+        let prepared = self.loader.prepare(&verified, self.patience(by)).await?;
         Ok((verified, prepared))
     }
 
@@ -144,6 +155,7 @@ impl Inner {
                 return;
             }
         };
+        self.warn_of_development(&policy);
         let serial = policy.serial;
         self.trust.store(Arc::new(policy));
         tracing::info!(file = %path.display(), serial, "another trust file is in force");

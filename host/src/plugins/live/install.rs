@@ -202,7 +202,7 @@ impl Offer<'_> {
     async fn bring(&self) -> Result<Installed, Refusal> {
         let (inner, verified, options) = (self.inner, self.verified, self.options);
         let snapshot = inner.registry.snapshot().await.map_err(Refusal::host)?;
-        let comparison = compare::with_present(inner, &snapshot, verified).await;
+        let comparison = compare::with_present(inner, &snapshot, verified).await?;
         let mut answer = Installed {
             changed: false,
             id: self.id().to_owned(),
@@ -232,8 +232,9 @@ impl Offer<'_> {
             }
             return Ok(answer);
         }
+        inner.may_bring(&verified.digest, self.by)?;
         self.progress.reach(Stage::Compiling);
-        let prepared = inner.loader.prepare(verified).await?;
+        let prepared = inner.loader.prepare(verified, inner.patience(self.by)).await?;
         if options.dry_run {
             inner.catalog_with(&snapshot, &prepared)?;
             return Ok(answer);
@@ -304,9 +305,13 @@ impl Offer<'_> {
             from: turn.snapshot.present(self.id()),
             to: Some((&version, self.verified.digest)),
             outcome: "ok",
-            message,
+            message: &told(message, &facts.stores),
         };
+        let known = turn.snapshot.plugin(self.id());
+        let (present, previous) = (known.map(|plugin| plugin.digest), known.and_then(|plugin| plugin.previous));
+        let gone = turn.prune(self.id(), &[Some(self.verified.digest), present, previous], &mut writes);
         turn.commit(writes, &deed).await?;
+        self.inner.forget_files(&gone);
         tracing::info!(plugin = self.id(), version, who = self.by.name(), message, "a version is kept");
         Ok(())
     }

@@ -11,11 +11,29 @@ use crate::plugins::files;
 use crate::plugins::refusal::Refusal;
 use crate::plugins::verify::{Verified, verify};
 
+/// The code of a file that takes too long to be read.
+const VERIFY_TIMEOUT: &str = "VERIFY_TIMEOUT";
+
 impl Inner {
     /// Verifies bytes on a thread that may block: decoding a large component takes a while.
     pub(super) async fn verify(self: &Arc<Self>, bytes: Vec<u8>, purpose: Purpose) -> Result<Verified, Refusal> {
         let (trust, prepass) = (self.trust.load_full(), self.prepass.clone());
-        tokio::task::spawn_blocking(move || verify(bytes, &trust, purpose, &prepass)).await.map_err(Refusal::host)?
+        let limit = self.loader.config.limits.contract.timeout;
+        let late = |_| {
+            self.loader.metrics.plugin_change("verify", VERIFY_TIMEOUT);
+            let message = format!("reading the file and its types takes longer than {limit} (limits.contract.timeout)");
+            Refusal::new(VERIFY_TIMEOUT, 503, message)
+        };
+        let work = async {
+            let place = self.verifying.clone().acquire_owned().await.map_err(Refusal::host)?;
+            let verified = tokio::task::spawn_blocking(move || {
+                // What takes too long keeps its place until it ends.
+                let _place = place;
+                verify(bytes, &trust, purpose, &prepass)
+            });
+            verified.await.map_err(Refusal::host)?
+        };
+        tokio::time::timeout(limit.get(), work).await.map_err(late)?
     }
 
     /// Reads a file of at most `plugins.max_file_bytes` on a thread that may block.
@@ -49,7 +67,13 @@ impl Inner {
         Ok(verified)
     }
 
-    async fn check(self: &Arc<Self>, id: &str, digest: &Digest, bytes: Vec<u8>) -> Result<Verified, Refusal> {
+    /// Bytes as the installed version with this digest, verified again.
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        id: &str,
+        digest: &Digest,
+        bytes: Vec<u8>,
+    ) -> Result<Verified, Refusal> {
         let verified = self.verify(bytes, Purpose::Keep).await?;
         if verified.digest != *digest || verified.manifest.plugin.id.as_str() != id {
             return Err(Refusal::new("DIGEST_MISMATCH", 422, "the kept file is not the one that was installed"));

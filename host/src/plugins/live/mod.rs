@@ -10,6 +10,7 @@ mod describe;
 mod follow;
 mod install;
 mod kept;
+mod left_off;
 mod probation;
 mod start;
 mod status;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use arc_swap::ArcSwap;
-use arcana_signing::TrustPolicy;
-use tokio::sync::Mutex;
+use arcana_signing::trust::KeyStatus;
+use arcana_signing::{PublicKey, TrustPolicy};
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -61,6 +63,8 @@ pub struct Parts {
     pub kept: PathBuf,
     /// Whether the folder is what there is: a plugin whose file is taken away is switched off.
     pub development: bool,
+    /// The key that development mode makes, where there is one.
+    pub development_key: Option<PublicKey>,
     /// How many plugins and files were refused, for `/health`.
     pub failed: Arc<AtomicUsize>,
 }
@@ -75,9 +79,12 @@ struct Inner {
     folder: PathBuf,
     kept: PathBuf,
     development: bool,
+    development_key: Option<PublicKey>,
     settings: config::Plugins,
     max_plugins: usize,
     prepass: PrepassLimits,
+    /// Places for files that are verified.
+    verifying: Arc<Semaphore>,
     /// Whoever changes what runs holds it.
     turn: Mutex<()>,
     /// The revision of the registry that this host runs.
@@ -140,13 +147,28 @@ impl Plugins {
     /// The plugins over these parts, with nothing active yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { loader, registry, trust, trust_file, catalog, host, folder, kept, development, failed } = parts;
+        let Parts {
+            loader,
+            registry,
+            trust,
+            trust_file,
+            catalog,
+            host,
+            folder,
+            kept,
+            development,
+            development_key,
+            failed,
+        } = parts;
         let limits = &loader.config.limits;
         Self(Arc::new(Inner {
             max_plugins: usize::try_from(limits.max_plugins).unwrap_or(usize::MAX),
             prepass: PrepassLimits {
                 max_function_body: limits.max_function_body.as_usize(),
                 max_memory: limits.max_memory.as_u64(),
+                max_parts: limits.contract.parts,
+                max_expanded: limits.contract.expanded,
+                max_wit: limits.contract.wit.as_usize(),
                 max_migrations: usize::try_from(loader.config.plugins.max_migrations).unwrap_or(usize::MAX),
                 max_migration_bytes: loader.config.plugins.max_migration_bytes.as_usize(),
                 ..PrepassLimits::default()
@@ -161,6 +183,8 @@ impl Plugins {
             folder,
             kept,
             development,
+            development_key,
+            verifying: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2))),
             turn: Mutex::new(()),
             seen: AtomicU64::new(0),
             status: Status::new(failed),
@@ -201,6 +225,20 @@ impl Plugins {
 impl Inner {
     fn max_file(&self) -> u64 {
         self.settings.max_file_bytes.as_u64()
+    }
+
+    /// Says that a policy for development is in force where nobody develops.
+    fn warn_of_development(&self, trust: &TrustPolicy) {
+        if self.development {
+            return;
+        }
+        let made_here = |key: &PublicKey| self.development_key.as_ref() == Some(key);
+        let keys = trust.keys.iter().filter(|trusted| trusted.status == KeyStatus::Active);
+        for trusted in keys.filter(|trusted| trusted.principal == "development" || made_here(&trusted.key)) {
+            tracing::warn!(key = %trusted.key.key_id(), principal = trusted.principal,
+                "plugins.trust trusts a key for development, and this host does not run in development mode: its owner can bring \
+                 in every plugin that it may sign");
+        }
     }
 
     /// The name of a file of the folder, for messages and records.

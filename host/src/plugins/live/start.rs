@@ -53,6 +53,7 @@ impl Plugins {
         trust.check_serial(inner.registry.trust_serial().await.map_err(Refusal::host)?)?;
         inner.registry.set_trust_serial(trust.serial).await.map_err(Refusal::host)?;
 
+        inner.warn_of_development(&trust);
         let paths = files::offered(&inner.folder).map_err(|error| {
             Refusal::new("UNREADABLE", 500, format!("the plugin folder {}: {error}", inner.folder.display()))
         })?;
@@ -71,6 +72,12 @@ impl Plugins {
         }
         inner.seen.store(snapshot.revision, Ordering::Release);
 
+        for left in inner.loader.attempts.left_off() {
+            let known = snapshot.versions.iter().any(|version| version.kept && version.digest == left.digest);
+            if !known && !offered.iter().any(|file| file.digest == left.digest) {
+                inner.loader.attempts.forget(&left.digest);
+            }
+        }
         // What ran comes first, whole: nobody takes another's place.
         inner.resume(&snapshot, &offered, &mut failed).await?;
         offered.retain(|file| !snapshot.knows(&file.digest));
@@ -154,14 +161,16 @@ impl Inner {
         let (id, digest) = (&plugin.id, &plugin.digest);
         let file = offered.iter().find(|file| file.digest == *digest);
         let verified = match (self.keep(id, digest).await, file) {
-            (Err(_), Some(file)) => {
-                // It is verified before it is used, like any kept file, and that makes the disk good too.
-                self.registry.restore(digest, &file.bytes).await.map_err(Refusal::host)?;
-                self.keep(id, digest).await?
+            (Err(refusal), Some(file)) => {
+                // Its name is what its envelope claims: no kept copy is overwritten before all of it was verified.
+                let Ok(verified) = self.check(id, digest, file.bytes.clone()).await else { return Err(refusal) };
+                self.registry.restore(digest, &verified.bytes).await.map_err(Refusal::host)?;
+                self.keep_at_hand(&verified).await;
+                verified
             }
             (kept, _) => kept?,
         };
-        self.made_ready(snapshot, verified).await
+        self.made_ready(snapshot, verified, &Actor::Host).await
     }
 
     /// What is to run runs again.
@@ -171,7 +180,17 @@ impl Inner {
         offered: &[Offered],
         failed: &mut Vec<Failed>,
     ) -> Result<(), Refusal> {
-        let enabled: Vec<_> = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled).collect();
+        let enabled = snapshot.plugins.values().filter(|plugin| plugin.desired == Desired::Enabled);
+        let may_try = |digest: &Digest| {
+            let file = offered.iter().find(|file| file.digest == *digest);
+            self.may_try(digest, file.map(|file| Path::new(&file.path))).is_ok()
+        };
+        let (enabled, off): (Vec<_>, Vec<_>) = enabled.partition(|plugin| may_try(&plugin.digest));
+        for plugin in off {
+            failed.extend(
+                self.leave_off(&plugin.digest).await.map(|refusal| Failed { what: plugin.id.clone(), refusal }),
+            );
+        }
         let ready = join_all(enabled.iter().map(|plugin| self.ready_from(snapshot, plugin, offered))).await;
         let mut active = Vec::new();
         for (plugin, ready) in enabled.iter().zip(ready) {
@@ -223,6 +242,10 @@ impl Inner {
         let mut failed = Vec::new();
         let mut candidates: Vec<Candidate> = Vec::new();
         for mut file in offered {
+            if let Err(refusal) = self.may_try(&file.digest, Some(Path::new(&file.path))) {
+                failed.push(Failed { what: file.path, refusal });
+                continue;
+            }
             match self.verify(std::mem::take(&mut file.bytes), Purpose::Install).await {
                 Ok(verified) => failed.extend(newest(&mut candidates, Candidate { file, verified })),
                 Err(refusal) => failed.push(Failed { what: file.path, refusal }),

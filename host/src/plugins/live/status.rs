@@ -15,6 +15,9 @@ use crate::plugins::refusal::Refusal;
 /// Refused files of nobody that are remembered.
 const REMEMBERED: usize = 50;
 
+/// Plugins whose last failure is remembered, beyond those that are to run and do not.
+const PLUGINS_REMEMBERED: usize = 256;
+
 /// What went wrong lately.
 pub(super) struct Status {
     state: Mutex<State>,
@@ -34,6 +37,20 @@ struct State {
     files: BTreeMap<String, (Option<String>, Option<Stamp>)>,
 }
 
+impl State {
+    /// Uploads may name any number of plugins that are never installed.
+    fn forget_oldest(&mut self) {
+        if self.errors.len() <= PLUGINS_REMEMBERED + self.down.len() {
+            return;
+        }
+        let spare = self.errors.iter().filter(|(id, _)| !self.down.contains(*id));
+        let oldest = spare.min_by(|(_, a), (_, b)| a.at.cmp(&b.at)).map(|(id, _)| id.clone());
+        if let Some(id) = oldest {
+            self.errors.remove(&id);
+        }
+    }
+}
+
 impl Status {
     pub(super) fn new(failed: Arc<AtomicUsize>) -> Self {
         Self { state: Mutex::default(), failed }
@@ -46,6 +63,7 @@ impl Status {
         match &refusal.about {
             Some(about) => {
                 state.errors.insert(about.id.clone(), failure);
+                state.forget_oldest();
             }
             None => {
                 state.refused.truncate(REMEMBERED - 1);

@@ -1,5 +1,6 @@
 //! The one place where what runs is changed: whoever has the [`Turn`] does it, on the registry as it is then.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::{Inner, probation};
 use crate::plugins::files;
 use crate::plugins::load::{LoadOptions, Prepared, system_call};
 use crate::plugins::refusal::Refusal;
-use crate::plugins::registry::{CommitError, Deed, Desired, Snapshot, Writes};
+use crate::plugins::registry::{CommitError, Deed, Desired, Snapshot, Standing, Writes};
 use crate::plugins::verify::Verified;
 use crate::runtime::catalog::{ActivePlugin, Catalog};
 use crate::telemetry::tail::Level;
@@ -93,7 +94,8 @@ impl Turn<'_> {
         progress.reach(Stage::Starting);
         inner.loader.enable(prepared, verified, &LoadOptions { allow_breaking }).await?;
         progress.reach(Stage::Activating);
-        let gone = self.prune(deed.id, verified.digest, &mut writes);
+        let present = self.snapshot.plugin(deed.id).map(|plugin| plugin.digest);
+        let gone = self.prune(deed.id, &[Some(verified.digest), present], &mut writes);
         if let Err(refusal) = self.commit(writes, deed).await {
             end(&prepared.plugin).await;
             return Err(refusal);
@@ -142,21 +144,19 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Kept versions beyond `plugins.keep_versions` go, the oldest first, and never the one that runs, the one before it, or
-    /// one that waits.
-    fn prune(&self, id: &str, runs: Digest, writes: &mut Writes) -> Vec<Digest> {
-        use crate::plugins::registry::Standing;
-        let before = self.snapshot.plugin(id).map(|plugin| plugin.digest);
-        let spare = |digest: &Digest| *digest == runs || Some(*digest) == before;
-        let mut others: Vec<_> = self
-            .snapshot
-            .kept(id)
-            .filter(|version| !spare(&version.digest) && version.standing != Standing::Pending)
-            .collect();
+    /// Kept versions beyond `plugins.keep_versions` go, the oldest first and never one that is spared. Those that wait for an
+    /// approval are counted apart, by the same number.
+    pub(super) fn prune(&self, id: &str, spared: &[Option<Digest>], writes: &mut Writes) -> Vec<Digest> {
+        let spared: BTreeSet<Digest> = spared.iter().flatten().copied().collect();
+        let others = self.snapshot.kept(id).filter(|version| !spared.contains(&version.digest));
+        let (mut waiting, mut others): (Vec<_>, Vec<_>) =
+            others.partition(|version| version.standing == Standing::Pending);
+        waiting.sort_by_key(|version| std::cmp::Reverse(version.seq));
         others.sort_by_key(|version| std::cmp::Reverse((version.ran_at, version.seq)));
-        let spared = 1 + usize::from(before.is_some_and(|before| before != runs));
-        let room = usize::try_from(self.inner.settings.keep_versions).unwrap_or(usize::MAX).saturating_sub(spared);
-        let gone: Vec<Digest> = others.into_iter().skip(room).map(|version| version.digest).collect();
+        let keep = usize::try_from(self.inner.settings.keep_versions).unwrap_or(usize::MAX);
+        let others = others.into_iter().skip(keep.saturating_sub(spared.len()));
+        let gone: Vec<Digest> =
+            others.chain(waiting.into_iter().skip(keep.saturating_sub(1))).map(|version| version.digest).collect();
         for digest in &gone {
             writes.forget(id, *digest);
         }
@@ -216,6 +216,7 @@ impl Inner {
     /// The files of versions that are no longer kept.
     pub(super) fn forget_files(&self, digests: &[Digest]) {
         for digest in digests {
+            self.loader.attempts.forget(digest);
             self.loader.cache.forget(&digest.0);
             let path = files::kept(&self.kept, digest);
             if let Err(error) = std::fs::remove_file(&path)

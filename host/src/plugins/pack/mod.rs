@@ -25,7 +25,7 @@ use wit_component::ComponentEncoder;
 
 use self::migrations::Stores;
 use super::manifest::Manifest;
-use super::prepass::PrepassLimits;
+use super::prepass::{self, PrepassLimits};
 use crate::backends::sqlite::Migration;
 
 /// The custom sections with WIT packages.
@@ -132,9 +132,16 @@ pub struct SectionError(String);
 /// limit.
 pub fn sections(body: &[u8], limits: &PrepassLimits) -> Result<PackedSections, SectionError> {
     let mut packed = PackedSections::default();
-    let mut has_migrations = false;
+    let (mut has_migrations, mut wit_bytes) = (false, 0_usize);
     for section in envelope::custom_sections(body).map_err(|error| SectionError(error.to_string()))? {
         if section.name == WIT_SECTION.as_bytes() {
+            wit_bytes = wit_bytes.saturating_add(section.payload.len());
+            let max = limits.max_wit;
+            if wit_bytes > max {
+                return Err(SectionError(format!("the packed WIT has more than {max} bytes (limits.contract.wit)")));
+            }
+            prepass::check(section.payload, limits)
+                .map_err(|error| SectionError(format!("a section `{WIT_SECTION}`: {error}")))?;
             packed.wit.push(section.payload.to_vec());
         } else if section.name == MIGRATIONS_SECTION.as_bytes() {
             if has_migrations {

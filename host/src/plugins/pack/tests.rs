@@ -164,10 +164,7 @@ fn migrations_are_packed_in_order_and_read_back() {
     let stores: Vec<String> = read.stores().map(|store| store.to_string()).collect();
     assert_eq!(
         stores,
-        [
-            "own (2 migrations for sqlite, the last is 10)",
-            "shared (1 migration for postgres, sqlite, the last is 1)"
-        ]
+        ["own (2 migrations for sqlite, the last is 10)", "shared (1 migration for postgres, sqlite, the last is 1)"]
     );
 
     write("sql/sqlite/2_again.sql", "x");
@@ -235,10 +232,7 @@ fn sections_that_pack_does_not_write_are_refused() {
         (with("}]}}", "}]},\"own\":{}}"), "`own` is there twice"),
         // The same key in another spelling of JSON.
         (with("}]}}", "}]},\"\\u006fwn\":{}}"), "`own` is there twice"),
-        (
-            with("}]}", "}],\"postgres\":[{\"version\":1,\"name\":\"a\",\"sql\":\"\"}]}"),
-            "plugins.max_migrations",
-        ),
+        (with("}]}", "}],\"postgres\":[{\"version\":1,\"name\":\"a\",\"sql\":\"\"}]}"), "plugins.max_migrations"),
         ("[]".to_owned(), "expected an object"),
         (String::new(), "EOF"),
         (format!("{fine} {fine}"), "trailing"),

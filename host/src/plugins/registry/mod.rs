@@ -223,13 +223,14 @@ impl Writes {
     }
 
     /// A plugin is gone with its files; what it was is remembered.
-    pub fn remove(&mut self, id: &str) {
-        let id = || vec![Value::Text(id.into())];
+    pub fn remove(&mut self, plugin: &str) {
+        let id = || vec![Value::Text(plugin.into())];
         let mut params = id();
         params.push(now());
         self.add("UPDATE plugins SET state = 'removed', previous = NULL, updated_at = ?2 WHERE id = ?1", params);
         self.add("DELETE FROM plugin_files WHERE digest IN (SELECT digest FROM plugin_versions WHERE id = ?1)", id());
         self.add("UPDATE plugin_versions SET kept = FALSE WHERE id = ?1", id());
+        self.forget_oldest(plugin);
         self.add("DELETE FROM plugin_approvals WHERE id = ?1", id());
     }
 
@@ -241,6 +242,11 @@ impl Writes {
             "UPDATE plugin_versions SET kept = FALSE WHERE id = ?1 AND digest = ?2",
             vec![Value::Text(id.into()), digest],
         );
+        self.forget_oldest(id);
+    }
+
+    /// Of the versions that are not kept the newest are remembered, so that the folder does not bring them back.
+    fn forget_oldest(&mut self, id: &str) {
         self.add(
             "DELETE FROM plugin_versions WHERE id = ?1 AND NOT kept AND seq < (SELECT seq FROM plugin_versions \
              WHERE id = ?1 AND NOT kept ORDER BY seq DESC LIMIT 1 OFFSET ?2)",

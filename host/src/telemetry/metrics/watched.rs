@@ -35,6 +35,12 @@ pub enum Watched {
     LogLinesFailed,
     /// `arcana_log_queued_bytes`
     LogQueued,
+    /// `arcana_compiles_running`
+    CompilesRunning,
+    /// `arcana_compiles_waiting`
+    CompilesWaiting,
+    /// `arcana_compiles_refused_total`
+    CompilesRefused,
 }
 
 impl Watched {
@@ -88,6 +94,11 @@ impl Watched {
                 "Log lines that were dropped: nobody reads them fast enough (full), or they cannot be written (failed).",
             ),
             Self::LogQueued => (Kind::Gauge, "arcana_log_queued_bytes", "Log that waits to be written."),
+            Self::CompilesRunning => (Kind::Gauge, "arcana_compiles_running", "Compilations that run."),
+            Self::CompilesWaiting => (Kind::Gauge, "arcana_compiles_waiting", "Compilations that wait for a place."),
+            Self::CompilesRefused => {
+                (Kind::Counter, "arcana_compiles_refused_total", "Installations that waited too long for a place.")
+            }
         }
     }
 

@@ -42,9 +42,18 @@ fn migrating(store: &str, backend: &str, sql: &str) -> Vec<u8> {
     section("arcana:migrations", json!({ store: { backend: [one] } }).to_string().as_bytes())
 }
 
-/// What `bob/app` is without anything bad, packed and not signed.
+/// A component with this manifest as it is, packed and not signed: what `pack` would have against it is for the host to find.
+pub(super) fn packed_unseen(component: &[u8], manifest: &str) -> Vec<u8> {
+    let plain = bare_manifest("bob/app", 1);
+    let file = arcana::plugins::pack::pack(component, &plain, &[], Path::new(".")).unwrap();
+    let first = section(envelope::MANIFEST_SECTION, plain.as_bytes());
+    let rest = &file[envelope::COMPONENT_HEADER.len() + first.len()..];
+    [&envelope::COMPONENT_HEADER[..], &section(envelope::MANIFEST_SECTION, manifest.as_bytes()), rest].concat()
+}
+
+/// `bob/app` without anything bad.
 fn innocent(manifest: &str) -> Vec<u8> {
-    arcana::plugins::pack::pack(&answering("bob", 1), manifest, &[], Path::new(".")).unwrap()
+    packed_unseen(&answering("bob", 1), manifest)
 }
 
 fn with_at_end(manifest: &str, more: &[u8]) -> Vec<u8> {
@@ -89,7 +98,8 @@ async fn migrations_of_a_store_that_the_manifest_does_not_own_are_refused_everyw
     let admin = Admin::start(setup).await;
     let mallory = admin.host.register("mallory@example.com").await;
     let plain = manifest_of("bob/app", 1, "/bob/app");
-    let owning = bare_manifest("bob/app", 1) + "[capabilities]\nstores = [\"own\"]\n[stores.own]\nowner = true\nmigrations = \"x\"\n";
+    let owning = bare_manifest("bob/app", 1)
+        + "[capabilities]\nstores = [\"own\"]\n[stores.own]\nowner = true\nmigrations = \"x\"\n";
     let using = plain.clone() + "[capabilities]\nstores = [\"own\"]\n";
     let rise = "UPDATE users SET role = 3 WHERE email_key = 'mallory@example.com'";
     let before = stores(admin.host.setup());
@@ -97,8 +107,23 @@ async fn migrations_of_a_store_that_the_manifest_does_not_own_are_refused_everyw
     let signed = |packed: &[u8]| envelope::sign(packed, &[&bob]).unwrap();
     let mut files = Vec::new();
     for store in [
-        "identity", "own", "own.arcana.users", "own.bob.app", "own.bob.other", "host", "new", "Identity", "../identity",
-        "..", "/etc/x", "a/b", "", "identity\0", "identity ", "own\n", "\u{1b}[2J",
+        "identity",
+        "own",
+        "own.arcana.users",
+        "own.bob.app",
+        "own.bob.other",
+        "host",
+        "new",
+        "Identity",
+        "../identity",
+        "..",
+        "/etc/x",
+        "a/b",
+        "",
+        "identity\0",
+        "identity ",
+        "own\n",
+        "\u{1b}[2J",
     ] {
         files.push((format!("{store:?}"), signed(&with_at_end(&plain, &migrating(store, "sqlite", rise)))));
     }
@@ -200,6 +225,8 @@ async fn the_stores_that_a_version_migrates_are_shown_before_and_after() {
         assert!(change["message"].as_str().unwrap().contains(words), "{change}");
     }
     // A file of the same publisher without migrations says so by saying nothing.
-    let (status, tried) = admin.upload(&signed_by(&[&bob], &answering("bob", 1), &manifest_of("bob/app", 3, "/bob/app")), "?dry_run=true").await;
+    let (status, tried) = admin
+        .upload(&signed_by(&[&bob], &answering("bob", 1), &manifest_of("bob/app", 3, "/bob/app")), "?dry_run=true")
+        .await;
     assert_eq!((status, &tried["stores"]), (200, &json!([])), "{tried}");
 }

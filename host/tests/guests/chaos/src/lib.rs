@@ -30,6 +30,9 @@ impl lifecycle::Guest for Plugin {
         match config::get::<String>("refuse_to_start") {
             Ok(None) => Ok(()),
             Ok(Some(reason)) if reason == "panic" => limits::stop(Ending::Panic),
+            Ok(Some(reason)) if reason == "spin" => loop {
+                core::hint::spin_loop();
+            },
             Ok(Some(reason)) => Err(reason),
             Err(error) => Err(error.to_string()),
         }
