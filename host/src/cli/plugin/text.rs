@@ -152,7 +152,7 @@ mod tests {
             "  ",
             &[row(&["a heading that is long"]), row(&["a", "b", "c"]), row(&["long", "\u{1b}[31m", ""])],
         );
-        assert_eq!(out, "  a heading that is long\n  a     b            c\n  long  \\u{1b}[31m\n");
+        assert_eq!(out, "  a heading that is long\n  a     b           c\n  long  \\u{1b}[31m\n");
         out.clear();
         table(&mut out, "", &[row(&["key", "one\ntwo"])]);
         assert_eq!(out, "key  one\n     two\n");

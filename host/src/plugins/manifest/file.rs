@@ -227,11 +227,10 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     let capabilities = convert_capabilities(capabilities, &mut mistakes);
     let stores = convert_stores(stores, &capabilities, &mut mistakes);
     let settings = settings.map(|tables| settings::convert(tables, &mut mistakes));
-    check::at_most("methods", methods.len(), check::MAX_METHODS, &mut mistakes);
+    let few = check::at_most("methods", methods.len(), check::MAX_METHODS, &mut mistakes);
     let routes = methods.iter().map(|method| method.http.values.len()).sum();
-    check::at_most("methods.http", routes, check::MAX_ROUTES, &mut mistakes);
     // The comparison of all with all below is only for so many as there may be.
-    if !mistakes.0.is_empty() {
+    if !check::at_most("methods.http", routes, check::MAX_ROUTES, &mut mistakes) || !few {
         return Err(ManifestError { mistakes: mistakes.0 });
     }
     let methods: Vec<Method> = methods

@@ -29,9 +29,10 @@ fn spinning(setup: Setup, ids: &[&str], spins: bool) -> Setup {
 /// The versions that are being brought up, as the host has written it down.
 fn marks(setup: &Setup) -> Vec<Value> {
     let entries = fs::read_dir(setup.path("data/starting")).into_iter().flatten();
-    // A file that is being written is not there yet.
+    // A file that is being written has another name, and nothing runs yet.
     let read = |path| fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    entries.filter_map(|entry| read(entry.ok()?.path())).collect()
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).filter_map(read).collect()
 }
 
 /// Starts a host and kills it while `on-enable` of this plugin runs.

@@ -61,8 +61,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
             ),
             large,
         ),
-        ("records", with_wit("records", &doubling(17, &record)), large),
-        ("variants", with_wit("variants", &doubling(17, &variant)), large),
+        ("records", with_wit("records", &doubling(16, &record)), large),
+        ("variants", with_wit("variants", &doubling(16, &variant)), large),
         ("results", with_wit("results", &format!("f: func(a: {result}) -> u8;")), large),
         (
             "cases",
@@ -89,8 +89,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
                 "functions",
                 &format!(
                     "record r {{ {} }} f: func(a: r) -> u8; {}",
-                    list(900, |at| format!("a{at}: u8")),
-                    (0..900).map(|at| format!("f{at}: func(a: r) -> r; ")).collect::<String>()
+                    list(250, |at| format!("a{at}: u8")),
+                    (0..300).map(|at| format!("f{at}: func(a: r) -> r; ")).collect::<String>()
                 ),
             ),
             large,
