@@ -150,6 +150,13 @@ fn rules_over_values_name_what_they_compare() {
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].starts_with("local.toml:3: limits.max_memory: "), "{errors:?}");
     assert!(errors[1].starts_with("local.toml:5: observability.log.filter: "), "{errors:?}");
+    let clients = "[server.clients]\nmax_unsent = \"16MiB\"\nstall_timeout = \"0s\"\n[server.rest]\ndocs_allow = [\"off\", \"private\"]\n";
+    let mut errors = load(&[("local.toml", clients)], &[]).unwrap_err();
+    errors.sort();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].contains("server.clients.max_unsent_per_connection: 32MiB is more than"), "{errors:?}");
+    assert!(errors[1].starts_with("local.toml:3: server.clients.stall_timeout: "), "{errors:?}");
+    assert!(errors[2].starts_with("local.toml:5: server.rest.docs_allow: "), "{errors:?}");
     let credentials = "server.rest.cors = { origins = [\"*\"], credentials = true }\n";
     assert_eq!(load(&[("local.toml", credentials)], &[]).unwrap_err().len(), 1);
 }

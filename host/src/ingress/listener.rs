@@ -112,6 +112,7 @@ pub async fn serve<S, B>(
 {
     let places = Places::new(bounds.max_connections, bounds.reserved_connections);
     let tasks = TaskTracker::new();
+    let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -129,11 +130,15 @@ pub async fn serve<S, B>(
         };
         let Some(place) = places.take(peer.ip()) else {
             metrics.limit_rejected("connections");
+            traffic.make_places(port);
             continue;
         };
+        if place.only_health {
+            traffic.make_places(port);
+        }
         let patience = if place.only_health { PROBE } else { bounds.header_read_timeout };
         let times = (patience.min(bounds.header_read_timeout), bounds.idle_timeout);
-        let Ok(open) = Connection::open(&traffic, peer, place.only_health, times) else { continue };
+        let Ok(open) = Connection::open(&traffic, (peer, port), place.only_health, times) else { continue };
         let _ = stream.set_nodelay(true);
         let builder = builder(&bounds, Streams(open.connection.clone()));
         tasks.spawn(connection(stream, (open, place), builder, metrics.clone(), service.clone()));

@@ -41,6 +41,8 @@ pub struct Traffic {
     addresses: Mutex<HashMap<IpAddr, Arc<Address>>>,
     /// Bytes of answers that are not taken, of all connections.
     unsent: AtomicUsize,
+    /// When idle connections last made places for new ones.
+    made_places: AtomicU64,
 }
 
 /// What one address holds: an IPv4 address, or an IPv6 network of 64 bits, which is what one client usually has.
@@ -67,6 +69,8 @@ pub(super) struct Connection {
     traffic: Arc<Traffic>,
     /// The address of the other side.
     pub peer: SocketAddr,
+    /// The port that it came to, which tells the listener.
+    port: u16,
     /// Whether only health is served, because every other place was taken.
     pub only_health: bool,
     /// How long it may stay without a request from the beginning, in milliseconds.
@@ -105,6 +109,7 @@ impl Traffic {
             open: Mutex::default(),
             addresses: Mutex::default(),
             unsent: AtomicUsize::new(0),
+            made_places: AtomicU64::new(0),
         }
     }
 
@@ -163,7 +168,7 @@ impl Connection {
     /// The address has too many connections.
     pub(super) fn open(
         traffic: &Arc<Traffic>,
-        peer: SocketAddr,
+        (peer, port): (SocketAddr, u16),
         only_health: bool,
         (patience, idle): (Duration, Duration),
     ) -> Result<Open, TooMany> {
@@ -174,6 +179,7 @@ impl Connection {
         let connection = Arc::new(Self {
             traffic: traffic.clone(),
             peer,
+            port,
             only_health,
             patience: millis(patience),
             idle: millis(idle),

@@ -14,7 +14,10 @@ const LOOKS: (u64, u64) = (25, 250);
 /// How long after a GOAWAY a client may go on without a request, in milliseconds.
 const GRACE: u64 = 5_000;
 
-/// A connection that took something so lately is not closed for the others' sake, in milliseconds.
+/// One in so many idle connections is closed at once where places are needed.
+const SHARE: usize = 16;
+
+/// A connection that took something, or had a request, so lately is not closed for the others' sake, in milliseconds.
 const LATELY: u64 = 1_000;
 
 impl Traffic {
@@ -39,6 +42,28 @@ impl Traffic {
         let held = self.unsent.load(Ordering::Relaxed);
         self.metrics.connections.unsent.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.make_room(all, now, held);
+    }
+
+    /// Every place of the listener at this port is taken: the connections make room that have been without a request for the
+    /// longest time. At most once between two looks.
+    pub(in crate::ingress) fn make_places(&self, port: u16) {
+        let now = self.now();
+        if self.made_places.swap(now, Ordering::Relaxed) == now {
+            return;
+        }
+        let all: Vec<Arc<Connection>> = self.open.lock().iter().map(|(_, connection)| connection.clone()).collect();
+        let mut idle: Vec<(u64, Arc<Connection>)> = all
+            .into_iter()
+            .filter(|connection| connection.port == port && connection.active.load(Ordering::Relaxed) == 0)
+            .filter(|connection| connection.spoken.load(Ordering::Relaxed))
+            .map(|connection| (connection.idle_since.load(Ordering::Relaxed), connection))
+            .filter(|(since, _)| now.saturating_sub(*since) >= LATELY)
+            .collect();
+        idle.sort_by_key(|(since, _)| *since);
+        let count = idle.len().div_ceil(SHARE);
+        for (_, connection) in idle.into_iter().take(count) {
+            connection.close("crowded");
+        }
     }
 
     /// Past three quarters of the limit the connections make room that hold most and take nothing.

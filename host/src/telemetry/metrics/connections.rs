@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 const STREAMS: [&str; 3] = ["expired", "revoked", "stalled"];
 
 /// Why connections are closed, as `arcana_connections_closed_total` names it.
-const CONNECTIONS: [&str; 3] = ["idle", "stalled", "unsent"];
+const CONNECTIONS: [&str; 4] = ["crowded", "idle", "stalled", "unsent"];
 
 /// The series of connections and of unsent answers.
 pub struct ConnectionMetrics {
@@ -39,7 +39,7 @@ impl ConnectionMetrics {
             )?,
             closed: counter(
                 "arcana_connections_closed_total",
-                "Connections that the host closed because they were idle, took nothing, or held too many unsent bytes.",
+                "Connections that the host closed because they were idle, or so while places were needed (crowded), took nothing, or held too many unsent bytes.",
             )?,
         };
         // There from the first request on: an alert on a series that is not there yet never fires.

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 
@@ -14,7 +14,7 @@ use crate::support::{Host, Setup, until};
 fn ask(stream: &mut TcpStream, path: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     // The host may have closed it already.
-    let _ = write!(stream, "GET {path} HTTP/1.1\r\nhost: h\r\n\r\n");
+    let _ = write!(stream, "HEAD {path} HTTP/1.1\r\nhost: h\r\n\r\n");
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -50,6 +50,34 @@ async fn an_idle_http_2_connection_is_ended_whatever_it_pings() {
         ended.await.unwrap().unwrap();
     }
     assert_eq!(host.metric(r#"arcana_connections_closed_total{reason="idle"}"#).await, 2.0);
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_when_every_place_is_taken() {
+    let settings = "[server.rest]\nmax_connections = 3\nidle_timeout = \"10m\"\nheader_read_timeout = \"10m\"
+        [server.clients]\nreserved_connections = 0";
+    let host = Setup::new().settings(settings).start();
+    let mut idle = [Connection::open(&host.url, 65_535).await, Connection::open(&host.url, 65_535).await];
+    for connection in &mut idle {
+        assert_eq!(connection.get("/health", &[]).await.0, 200);
+    }
+    let mut kept = connect(&host);
+    assert!(ask(&mut kept, "/health").starts_with("HTTP/1.1 200"));
+    // They are let alone for a second, and then one is closed for each newcomer.
+    let (mut newcomers, end) = (Vec::new(), Instant::now() + Duration::from_secs(60));
+    while newcomers.len() < 2 {
+        assert!(Instant::now() < end, "there is no room");
+        // The one that has a request again and again keeps its place.
+        assert!(ask(&mut kept, "/health").starts_with("HTTP/1.1 200"));
+        let mut newcomer = connect(&host);
+        if ask(&mut newcomer, "/nowhere").starts_with("HTTP/1.1 404") {
+            newcomers.push(newcomer);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for connection in idle {
+        drop(tokio::time::timeout(Duration::from_secs(60), connection.task).await.unwrap());
+    }
 }
 
 #[tokio::test]
