@@ -87,7 +87,7 @@ pub(super) struct Connection {
     idle_since: AtomicU64,
     /// Bytes of answers that are not taken.
     unsent: AtomicUsize,
-    /// When the client last took something.
+    /// When the client last took something, or had nothing to take.
     moved: AtomicU64,
     /// Since when the socket takes no more; 0 while it does.
     blocked: AtomicU64,
@@ -223,7 +223,10 @@ impl Connection {
 
     /// Counts bytes of answers that are not taken.
     fn hold(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::Relaxed);
+        if self.unsent.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            // From here on the client has something to take.
+            self.moved.store(self.traffic.now(), Ordering::Relaxed);
+        }
         self.traffic.unsent.fetch_add(bytes, Ordering::Relaxed);
     }
 
