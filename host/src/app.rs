@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::memory_cache::{CacheSettings, MemoryCache};
-use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, open_host_database};
+use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, SqliteThreads, open_host_database};
 use crate::capabilities::{HostWork, Services};
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
@@ -47,6 +47,11 @@ use crate::telemetry::tail::Tails;
 
 /// The file of the key that development mode makes, in the data folder.
 const DEVELOPMENT_KEY: &str = "keys/development.pem";
+
+/// The time that stopping may take past the deadline for requests: first to notify the plugins, then to move the
+/// write-ahead logs of the stores into their files.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WRITES: Duration = Duration::from_millis(200);
 
 /// How often what only grows with time is looked through.
 const UPKEEP: Duration = Duration::from_secs(30);
@@ -134,13 +139,15 @@ impl App {
         let live = LiveInstances::new(&live_limits(&config));
         let cache = CodeCache::new(&data.join("cache/code"), &keys.cache_mac, engine.wasmtime())
             .context("the cache of compiled code")?;
-        let host_database = open_host_database(&data.join(&config.plugins.registry), sqlite_settings(&config))
-            .await
-            .context("plugins.registry")?;
-        let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite_settings(&config))?);
         let metrics = Arc::new(Metrics::new()?);
         let compiler = Arc::new(Compiler::new(options.program.clone(), config.limits.compile.clone()));
         watch(&metrics, &services, &live, &compiler)?;
+        let sqlite = sqlite_settings(&config);
+        let threads = SqliteThreads::new(&sqlite, metrics.sqlite());
+        let host_database = open_host_database(&data.join(&config.plugins.registry), sqlite.clone(), &threads)
+            .await
+            .context("plugins.registry")?;
+        let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite, threads)?);
 
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
@@ -198,7 +205,8 @@ impl App {
         &self.plugins
     }
 
-    /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores.
+    /// Serves until `stop`, finishes what is in flight, tells the plugins, and closes the stores. All of that ends within
+    /// `shutdown_deadline` and a second after `stop`, whatever still runs.
     pub async fn serve(self, listeners: Listeners, stop: CancellationToken) {
         let (config, health) = (&self.config, &self.health);
         let gate = Arc::new(Gate::new(self.tokens.clone(), self.metrics.clone(), config));
@@ -230,6 +238,7 @@ impl App {
                 stop.cancelled().await;
                 health.reach(Phase::Draining);
                 admin.stop();
+                Instant::now()
             })
         };
         let beside = async {
@@ -241,15 +250,25 @@ impl App {
         tokio::join!(rest, beside);
         upkeep.abort();
         watch.abort();
-        draining.abort();
-        self.close().await;
+        let stopped = draining.await.unwrap_or_else(|_| Instant::now());
+        self.close_since(stopped).await;
     }
 
-    /// Ends a host that does not serve, or no longer.
+    /// Ends a host that does not serve.
     pub async fn close(self) {
-        self.admin.finish(self.config.server.rest.shutdown_deadline.get()).await;
-        self.plugins.stop().await;
-        self.stores.close().await;
+        self.close_since(Instant::now()).await;
+    }
+
+    async fn close_since(self, stopped: Instant) {
+        let until = stopped + self.config.server.rest.shutdown_deadline.get() + LAST_WORDS;
+        let gently = async {
+            self.admin.finish(until.saturating_duration_since(Instant::now())).await;
+            self.plugins.stop().await;
+        };
+        if tokio::time::timeout_at(until.into(), gently).await.is_err() {
+            tracing::warn!("plugins were still at work at the deadline; they are cut off");
+        }
+        self.stores.close(until + LAST_WRITES).await;
     }
 }
 
@@ -422,6 +441,8 @@ fn password_settings(config: &Config) -> PasswordSettings {
 fn sqlite_settings(config: &Config) -> SqliteSettings {
     let sqlite = &config.database.sqlite;
     SqliteSettings {
+        threads: sqlite.threads,
+        max_stuck_threads: sqlite.max_stuck_threads,
         busy_timeout: sqlite.busy_timeout.get(),
         synchronous: match sqlite.synchronous {
             Synchronous::Normal => sqlite::Synchronous::Normal,

@@ -1,7 +1,7 @@
 //! `arcana serve`.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -60,7 +60,11 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     let (config, options) = args.home.open(args.dev)?;
     logs::init(&log_settings(&config))?;
-    runtime()?.block_on(serve(config, options, started))
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(config, options, started));
+    // Do not wait for threads that still run: the process ends when this returns.
+    runtime.shutdown_background();
+    result
 }
 
 /// How to log.
@@ -89,7 +93,7 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     let address = listeners.rest.local_addr()?;
     let grpc = listeners.grpc.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let stop = CancellationToken::new();
-    watch_signals(stop.clone())?;
+    watch_signals(stop.clone(), config.server.rest.shutdown_deadline.get())?;
 
     let data: PathBuf = options.home.join(&config.app.data_dir).components().collect();
     let app = App::start(config, &options).await?;
@@ -113,25 +117,38 @@ async fn serve(config: Config, options: Options, started: Instant) -> anyhow::Re
     Ok(())
 }
 
-/// SIGTERM and SIGINT start the shutdown; a second one ends it at once.
-pub(super) fn watch_signals(stop: CancellationToken) -> anyhow::Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        for first in [true, false] {
+/// How long after the deadline for requests the process ends by force, where it has not ended by itself.
+const FORCE_AFTER: Duration = Duration::from_millis(900);
+
+/// SIGTERM and SIGINT start the shutdown; a second one, or [`FORCE_AFTER`] the deadline, ends the process at once. That
+/// holds where every thread that serves is busy too: signals have a thread of their own.
+pub(super) fn watch_signals(stop: CancellationToken, deadline: Duration) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut term, mut int) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let watch = async move {
+        let mut signalled = async || {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
-            if first {
-                tracing::info!("stopping; requests in flight are finished first");
-                stop.cancel();
-            } else {
-                tracing::warn!("stopped at once by a second signal");
-                attempts::abandon();
-                output::flush();
-                std::process::exit(130);
-            }
+        };
+        signalled().await;
+        tracing::info!("stopping; requests in flight are finished first");
+        stop.cancel();
+        if tokio::time::timeout(deadline + FORCE_AFTER, signalled()).await.is_ok() {
+            tracing::warn!("stopped at once by a second signal");
+            attempts::abandon();
+            output::flush();
+            std::process::exit(130);
         }
-    });
+        // Not flushed: that may take `observability.log.flush`, and the time is over.
+        tracing::warn!("stopped at the deadline with work that does not end");
+        attempts::abandon();
+        std::process::exit(0);
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(watch))?;
     Ok(())
 }

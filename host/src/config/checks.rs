@@ -227,6 +227,16 @@ fn sqlite(sqlite: &Sqlite, rules: &mut Rules) {
         ("database.sqlite.max_result_bytes", sqlite.max_result_bytes.as_u64()),
     ]);
     rules.must(
+        sqlite.threads == 0 || (4..=512).contains(&sqlite.threads),
+        &["database.sqlite.threads"],
+        "must be from 4 to 512, or 0 for two a core",
+    );
+    rules.must(
+        (1..=64).contains(&sqlite.max_stuck_threads),
+        &["database.sqlite.max_stuck_threads"],
+        "must be from 1 to 64",
+    );
+    rules.must(
         (1..=64).contains(&sqlite.read_connections),
         &["database.sqlite.read_connections"],
         "must be from 1 to 64",

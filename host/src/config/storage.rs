@@ -22,6 +22,10 @@ pub struct Database {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sqlite {
+    /// Threads that run statements, for all stores together; 0 is two for each core, and 8 at least.
+    pub threads: u32,
+    /// Statements of one store that may ignore their deadline before the store is refused.
+    pub max_stuck_threads: u32,
     /// When a commit counts as written.
     pub synchronous: Synchronous,
     /// The longest a statement waits for another writer.

@@ -3,7 +3,7 @@
 //! What requests and calls need is looked up once, when a route or a plugin is made ([`RouteMetrics`], [`CallMetrics`]),
 //! so that counting is a few atomic additions.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::core::Collector as _;
 use prometheus::{
@@ -11,12 +11,17 @@ use prometheus::{
     TextEncoder,
 };
 
+mod calls;
 mod connections;
 mod requests;
+mod sqlite;
 mod watched;
 
+use calls::OUTCOMES;
+pub use calls::{CallMetrics, CallRecord};
 pub use connections::ConnectionMetrics;
 pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
+pub use sqlite::SqliteMetrics;
 pub use watched::Watched;
 
 use super::process;
@@ -120,6 +125,16 @@ families! {
     plugin_changes: IntCounterVec = "arcana_plugin_changes_total" ["action", "outcome"];
     /// Time of database statements.
     database_duration: HistogramVec = "arcana_database_statement_duration_seconds" ["store"] in CALL_SECONDS;
+    /// Threads that run database statements, by what they do: running, idle, or stuck in a statement past its deadline.
+    database_threads: IntGaugeVec = "arcana_database_threads" ["state"];
+    /// Database jobs that wait for a thread.
+    database_queued: IntGauge = "arcana_database_jobs_queued" [];
+    /// Time that database jobs waited for a thread.
+    database_wait: HistogramVec = "arcana_database_job_wait_seconds" [] in CALL_SECONDS;
+    /// Database statements that went on past their deadline, each of which took a thread and a connection with it.
+    database_overruns: IntCounterVec = "arcana_database_overruns_total" [];
+    /// Times that a store was refused because of such statements.
+    database_retired: IntCounterVec = "arcana_database_stores_retired_total" [];
 }
 
 /// Every metric of a host, in a registry of its own.
@@ -359,71 +374,6 @@ impl Gauged {
 impl Drop for Gauged {
     fn drop(&mut self) {
         self.gauge.sub(self.share);
-    }
-}
-
-/// How calls end, in the order of `CallMetrics::outcomes`.
-const OUTCOMES: [&str; 6] = ["ok", "trap", "timeout", "overloaded", "host-error", "cancelled"];
-const OK: usize = 0;
-const TRAP: usize = 1;
-const TIMEOUT: usize = 2;
-const OVERLOADED: usize = 3;
-const HOST_ERROR: usize = 4;
-const CANCELLED: usize = 5;
-
-/// What is counted for a function of a plugin.
-#[derive(Clone)]
-pub struct CallMetrics {
-    outcomes: [IntCounter; OUTCOMES.len()],
-    duration: Histogram,
-}
-
-impl CallMetrics {
-    /// Begins a call. It is counted when the record is dropped, as cancelled where nobody said how it ended.
-    #[must_use]
-    pub fn start(&self) -> CallRecord<'_> {
-        CallRecord { metrics: self, start: Instant::now(), outcome: CANCELLED }
-    }
-}
-
-/// A call under way.
-pub struct CallRecord<'m> {
-    metrics: &'m CallMetrics,
-    start: Instant,
-    outcome: usize,
-}
-
-impl CallRecord<'_> {
-    /// The function answered.
-    pub fn ok(&mut self) {
-        self.outcome = OK;
-    }
-
-    /// The guest trapped.
-    pub fn trap(&mut self) {
-        self.outcome = TRAP;
-    }
-
-    /// Its time was up.
-    pub fn timeout(&mut self) {
-        self.outcome = TIMEOUT;
-    }
-
-    /// A limit turned it away.
-    pub fn overloaded(&mut self) {
-        self.outcome = OVERLOADED;
-    }
-
-    /// The host failed.
-    pub fn host_error(&mut self) {
-        self.outcome = HOST_ERROR;
-    }
-}
-
-impl Drop for CallRecord<'_> {
-    fn drop(&mut self) {
-        self.metrics.duration.observe(self.start.elapsed().as_secs_f64());
-        self.metrics.outcomes[self.outcome].inc();
     }
 }
 

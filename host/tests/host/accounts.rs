@@ -4,19 +4,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::support::{Host, PASSWORD, Session};
 
 /// The file of the store `identity`, from outside of the host.
-pub async fn database(host: &Host) -> SqliteConnection {
-    SqliteConnectOptions::new().filename(host.path("data/stores/identity.db")).connect().await.unwrap()
+pub fn database(host: &Host) -> rusqlite::Connection {
+    rusqlite::Connection::open(host.path("data/stores/identity.db")).unwrap()
 }
 
 /// A count in the store `identity`.
 pub async fn count(host: &Host, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(&mut database(host).await).await.unwrap()
+    database(host).query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
 /// An account with [`PASSWORD`], made by an administrator and signed in.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 
 use crate::accounts::{account, claims, code, count, database, fields, me, retry_after};
 use crate::support::{Host, PASSWORD, Session, Setup, first_admin};
@@ -68,7 +67,7 @@ async fn a_weaker_hash_is_renewed_at_the_next_sign_in() {
     host.register("ada@example.org").await;
     let hash = async |host: &Host| -> String {
         let sql = "SELECT password_hash FROM users";
-        sqlx::query_scalar(sql).fetch_one(&mut database(host).await).await.unwrap()
+        database(host).query_row(sql, [], |row| row.get(0)).unwrap()
     };
     let weak = hash(&host).await;
     assert!(weak.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{weak}");
@@ -145,10 +144,10 @@ async fn a_registration_that_is_refused_or_fails_leaves_nothing() {
     }
 
     // The last of the writes fails: the account and the session before it are taken back.
-    let mut database = database(&host).await;
+    let database = database(&host);
     let trigger =
         "CREATE TRIGGER fails BEFORE INSERT ON refresh_tokens BEGIN SELECT RAISE(ABORT, 'secret reason'); END";
-    database.execute(trigger).await.unwrap();
+    database.execute_batch(trigger).unwrap();
     let bob = json!({ "email": "bob@example.org", "password": PASSWORD, "username": "bob" });
     let answer = post(bob.clone()).await;
     assert_eq!(code(&answer), (500, "INTERNAL_ERROR"), "{}", answer.1);
@@ -157,7 +156,7 @@ async fn a_registration_that_is_refused_or_fails_leaves_nothing() {
         assert_eq!(count(&host, table).await, 1, "{table}");
     }
     assert_eq!(code(&host.login("bob@example.org", PASSWORD).await).0, 401);
-    database.execute("DROP TRIGGER fails").await.unwrap();
+    database.execute_batch("DROP TRIGGER fails").unwrap();
     let (status, answer) = post(bob).await;
     assert_eq!(status, 201, "nothing is held any more: {answer}");
 }
@@ -302,7 +301,7 @@ async fn assert_locked_out(host: &Host, name: &str, delay: u64) {
 /// Makes every failure so many seconds older.
 async fn pass(host: &Host, seconds: i64) {
     let sql = "UPDATE login_attempts SET last_failure_at = last_failure_at - ?1 * 1000000";
-    sqlx::query(sql).bind(seconds).execute(&mut database(host).await).await.unwrap();
+    database(host).execute(sql, [seconds]).unwrap();
 }
 
 #[tokio::test]

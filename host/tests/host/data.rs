@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::small::{
     answer, answering, bare_manifest, codes, events, expect, json_log, manifest, refused, signed, stopped,
 };
-use crate::support::{Host, KEY, Setup, guest_component, guest_dir, guest_manifest, until};
+use crate::support::{Host, KEY, Setup, guest_component, guest_dir, guest_manifest, threads, until};
 
 /// A plugin `test/app` with these migrations of its own store.
 fn with_store(setup: &Setup, seq: u64, migrations: &[&str]) -> Vec<u8> {
@@ -35,9 +35,9 @@ fn with_store(setup: &Setup, seq: u64, migrations: &[&str]) -> Vec<u8> {
 /// The store of `test/app` in a folder of stores, as another process sees it.
 async fn rows(stores: &Path, sql: &str) -> Vec<Vec<Sql>> {
     let file = stores.join("own.test.app.db");
-    let store = SqliteStore::open("look", &file, Trust::Host, &Arc::default()).await.unwrap();
+    let store = SqliteStore::open("look", &file, Trust::Host, &Arc::default(), &threads()).await.unwrap();
     let found = store.query(sql, Vec::new(), Instant::now() + Duration::from_secs(60)).await.unwrap().rows;
-    store.close().await;
+    store.close(Instant::now() + Duration::from_secs(60)).await;
     found
 }
 
@@ -101,7 +101,9 @@ async fn a_run_of_migrations_that_fails_or_is_killed_goes_on_where_it_stopped() 
     let log = fs::File::create(setup.path("host.log")).unwrap();
     let mut child = setup.command(&["serve"]).stdout(std::process::Stdio::null()).stderr(log).spawn().unwrap();
     // It has the write lock while it is at work, so nobody else gets it.
-    let store = SqliteStore::open("look", &stores.join("own.test.app.db"), Trust::Host, &Arc::default()).await.unwrap();
+    let store = SqliteStore::open("look", &stores.join("own.test.app.db"), Trust::Host, &Arc::default(), &threads())
+        .await
+        .unwrap();
     until("the third migration runs", async || {
         assert!(child.id() > 0);
         let soon = Instant::now() + Duration::from_millis(50);
@@ -110,7 +112,7 @@ async fn a_run_of_migrations_that_fails_or_is_killed_goes_on_where_it_stopped() 
     .await;
     child.kill().unwrap();
     child.wait().unwrap();
-    store.close().await;
+    store.close(Instant::now() + Duration::from_secs(60)).await;
     assert_eq!(recorded(&stores).await, [1, 2]);
     assert_eq!(rows(&stores, "SELECT at FROM steps").await, [[Sql::Int64(1)], [Sql::Int64(2)]]);
 

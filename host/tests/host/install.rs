@@ -13,7 +13,7 @@ use crate::small::{
     answer, answering, answering_after, bare_manifest, codes, core_module, events, expect, health, json_log, manifest,
     manifest_of, plugin, refused, signed, stopped,
 };
-use crate::support::{KEY, Setup, guest};
+use crate::support::{KEY, Setup, guest, threads};
 
 fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path());
@@ -25,9 +25,10 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
 /// Changes the host's own database behind its back.
 async fn in_database(setup: &Setup, sql: &str) {
     let settings = Arc::new(SqliteSettings::default());
-    let database = SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings).await.unwrap();
-    database.execute(sql, Vec::new(), Instant::now() + Duration::from_secs(10)).await.unwrap();
-    database.close().await;
+    let (file, soon) = (setup.path("data/host.db"), Instant::now() + Duration::from_secs(60));
+    let database = SqliteStore::open("host", &file, Trust::Host, &settings, &threads()).await.unwrap();
+    database.execute(sql, Vec::new(), soon).await.unwrap();
+    database.close(soon).await;
 }
 
 fn flip(bytes: &[u8], at: usize) -> Vec<u8> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use tokio::sync::Barrier;
 
 use crate::accounts::{account, again, assert_ended, claims, code, count, database, fields, me, refresh};
@@ -61,7 +60,7 @@ async fn what_is_no_refresh_token_gives_nothing() {
             assert_eq!(fields(&answer.1), [expected], "{path} {body}");
         }
     }
-    database(&host).await.execute("UPDATE refresh_tokens SET expires_at = 1000000").await.unwrap();
+    database(&host).execute_batch("UPDATE refresh_tokens SET expires_at = 1000000").unwrap();
     let answer = refresh(&host, &session.refresh).await;
     assert_eq!(code(&answer), (401, "TOKEN_EXPIRED"), "{}", answer.1);
 }

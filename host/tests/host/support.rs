@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use arcana::backends::sqlite::{SqliteSettings, SqliteThreads};
+use arcana::telemetry::metrics::Metrics;
 use arcana_signing::{SecretKey, envelope, trust};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -20,6 +22,11 @@ pub static KEY: LazyLock<SecretKey> = LazyLock::new(|| SecretKey::generate().unw
 /// Compiled code shared by every host of this run would need a shared key; each compiles what it uses.
 fn from_env(name: &str) -> PathBuf {
     std::env::var_os(name).map(PathBuf::from).unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask test`"))
+}
+
+/// Threads for stores that a test opens itself.
+pub fn threads() -> SqliteThreads {
+    SqliteThreads::new(&SqliteSettings::default(), Metrics::new().unwrap().sqlite())
 }
 
 /// A shipped plugin (`auth`, `users`), signed by [`KEY`] as well.

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use libsqlite3_sys as ffi;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection as _};
+use rusqlite::OpenFlags;
 
 use super::control::{Control, Until};
 use super::errors::{Phase, cannot_open, translate};
 use super::prepared::{Cache, Compiler, Run, Stop};
-use super::raw::Handle;
+use super::raw::{Handle, Statement};
 use super::rows::read;
 use super::settings::{SqliteSettings, Synchronous};
 use super::walls::Mode;
@@ -36,42 +35,28 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Opens the file, which is made where it is not there and the connection may write.
-    pub(super) async fn open(path: &Path, readonly: bool, settings: &Arc<SqliteSettings>) -> Result<Self, SqlError> {
-        let pages = settings.max_database_bytes / 4096;
-        let mut options = SqliteConnectOptions::new()
-            .filename(path)
-            .read_only(readonly)
-            .create_if_missing(!readonly)
-            .foreign_keys(true)
-            .busy_timeout(settings.busy_timeout)
-            // Statements are prepared and kept here.
-            .statement_cache_capacity(0)
-            .disable_statement_logging()
-            .pragma("temp_store", "MEMORY")
-            .pragma("query_only", if readonly { "ON" } else { "OFF" })
-            .thread_name(|id| format!("sqlite-{id}"));
-        if !readonly {
-            options = options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(match settings.synchronous {
-                    Synchronous::Full => SqliteSynchronous::Full,
-                    Synchronous::Normal => SqliteSynchronous::Normal,
-                })
-                .pragma("journal_size_limit", (64u32 << 20).to_string())
-                .pragma("max_page_count", pages.clamp(1, u64::from(u32::MAX - 1)).to_string());
-        }
-        let owner = options.connect().await.map_err(|error| cannot_open(path, &error))?;
-        let control = Arc::new(Control::new(settings.busy_timeout));
-        let limits = limits(settings);
-        let heap = i64::try_from(settings.max_heap_bytes).unwrap_or(i64::MAX);
-        let handle = Handle::take(owner, Arc::clone(&control), &limits, heap)
-            .await
-            .map_err(|error| cannot_open(path, &error))?;
+    pub(super) fn open(
+        path: &Path,
+        readonly: bool,
+        settings: &Arc<SqliteSettings>,
+        control: Arc<Control>,
+    ) -> Result<Self, SqlError> {
+        let open = || {
+            let access = match readonly {
+                true => OpenFlags::SQLITE_OPEN_READ_ONLY,
+                false => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            };
+            let owner = rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            owner.busy_timeout(settings.busy_timeout)?;
+            owner.execute_batch(&pragmas(readonly, settings))?;
+            let heap = i64::try_from(settings.max_heap_bytes).unwrap_or(i64::MAX);
+            Handle::new(owner, Arc::clone(&control), &limits(settings), heap)
+        };
         Ok(Self {
+            handle: open().map_err(|error| cannot_open(path, &error))?,
             of_plugin: Cache::new(settings.statement_cache),
             of_host: Cache::new(settings.statement_cache),
             control,
-            handle,
             settings: Arc::clone(settings),
         })
     }
@@ -105,12 +90,8 @@ impl Connection {
                 if rows.len() >= usize::try_from(limits.rows).unwrap_or(usize::MAX) {
                     return Err(SqlError::TooManyRows(limits.rows).into());
                 }
-                if rows.is_empty() {
-                    run.prepared.refresh();
-                }
                 rows.push(read(&run.prepared.statement, &run.prepared.declared, &mut left, limits.bytes)?);
             }
-            run.prepared.refresh();
             Ok(Rows { columns: Arc::clone(&run.prepared.columns), rows })
         })
     }
@@ -129,15 +110,24 @@ impl Connection {
     /// Runs every statement of a script, whose parameters are none and whose rows nobody wants.
     pub(super) fn script(&mut self, mode: Mode, script: &str, until: Until) -> Result<(), SqlError> {
         let mut rest = script;
+        let mut again = 0;
         while !rest.trim_start().is_empty() {
             self.control.arm(mode, until);
+            self.handle.bound_values(self.settings.max_value_bytes);
             let mut compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
             let (statement, taken) = compiler.prepare(rest)?;
             if let Some(mut statement) = statement {
                 if statement.parameters() > 0 {
                     return Err(SqlError::InvalidParameter("a script has no parameters".to_owned()));
                 }
-                while statement.step().map_err(|code| self.failed(code))? {}
+                match run_to_end(&mut statement) {
+                    Ok(()) => {}
+                    Err(code) if code & 0xff == ffi::SQLITE_SCHEMA && again < COMPILE_AGAIN => {
+                        again += 1;
+                        continue;
+                    }
+                    Err(code) => return Err(self.failed(code)),
+                }
             }
             rest = rest.get(taken.max(1)..).unwrap_or_default();
         }
@@ -151,7 +141,9 @@ impl Connection {
             // SQLite asks whether to go on once more when the statement is done: the transaction is open all the same.
             Err(Stop::Yielded) if self.in_transaction() => Ok(()),
             Err(stop) => {
-                self.clean();
+                if until.steps.is_none() {
+                    self.clean();
+                }
                 Err(stop)
             }
         }
@@ -160,7 +152,9 @@ impl Connection {
     /// Makes the open transaction last.
     pub(super) fn commit(&mut self) -> Result<(), SqlError> {
         // A commit is neither cancelled nor timed: it would be known neither as done nor as undone.
-        self.execute(Mode::Host, "COMMIT", &[], unlimited()).map(drop).map_err(Stop::into_error)
+        let committed = self.execute(Mode::Host, "COMMIT", &[], unlimited());
+        self.control.committed();
+        committed.map(drop).map_err(Stop::into_error)
     }
 
     /// Leaves the connection without an open transaction; false where that failed and it must not be used again.
@@ -168,17 +162,12 @@ impl Connection {
         !self.in_transaction() || self.execute(Mode::Host, "ROLLBACK", &[], unlimited()).is_ok()
     }
 
-    /// Moves what the write-ahead log holds into the file and closes it.
-    pub(super) async fn close(mut self) {
+    /// Moves what the write-ahead log holds into the file, except for pages that are still being read.
+    pub(super) fn checkpoint(&mut self) {
         self.clean();
         let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
         if let Err(error) = self.query(Mode::Host, checkpoint, &[], Limits { rows: 1, bytes: 1024 }, unlimited()) {
             tracing::debug!(?error, "no checkpoint at close");
-        }
-        let Self { of_plugin, of_host, handle, .. } = self;
-        drop((of_plugin, of_host));
-        if let Err(error) = handle.into_owner().close().await {
-            tracing::warn!(%error, "a SQLite connection did not close cleanly");
         }
     }
 
@@ -187,26 +176,78 @@ impl Connection {
         translate(self.handle.failure(code), Phase::Run, &self.control, max_value)
     }
 
+    /// Runs a statement. Where the tables have changed since it was compiled it is compiled again: here, as SQLite cannot
+    /// do it for a statement of ours, and so never on a thread that serves others.
     fn run<T>(
         &mut self,
         mode: Mode,
         sql: &str,
         params: &[Value],
         until: Until,
-        body: impl FnOnce(&mut Run<'_>) -> Result<T, Stop>,
+        mut body: impl FnMut(&mut Run<'_>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        self.control.arm(mode, until);
-        let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
-        let compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
-        let prepared = cache.get(sql, |sql| compiler.compile(mode, sql))?;
-        if until.steps.is_some() && !prepared.may_run_here() {
-            return Err(Stop::Yielded);
+        let here = until.steps.is_some();
+        let max_value = self.settings.max_value_bytes;
+        let mut again = 0;
+        loop {
+            self.control.arm(mode, until);
+            let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
+            if here && !cache.has(sql) {
+                return Err(Stop::Yielded);
+            }
+            self.handle.bound_values(if here { max_value.min(VALUE_HERE) } else { max_value });
+            let compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
+            let prepared = cache.get(sql, |sql| compiler.compile(mode, sql))?;
+            if here && !prepared.may_run_here() {
+                return Err(Stop::Yielded);
+            }
+            let mut run =
+                Run { prepared, handle: &self.handle, control: &self.control, max_value: u64::from(max_value) };
+            let result = run.bind(params).and_then(|()| body(&mut run));
+            drop(run);
+            match result {
+                Err(Stop::Stale) => cache.forget(sql),
+                result => return result,
+            }
+            if here {
+                return Err(Stop::Yielded);
+            }
+            again += 1;
+            if again > COMPILE_AGAIN {
+                return Err(Stop::Stale);
+            }
         }
-        let max_value = u64::from(self.settings.max_value_bytes);
-        let mut run = Run { prepared, handle: &self.handle, control: &self.control, max_value };
-        run.bind(params)?;
-        body(&mut run)
     }
+}
+
+/// The longest value, and the longest row, in bytes that a statement may meet on a thread that serves others: with it no
+/// instruction takes long.
+const VALUE_HERE: u32 = 64 << 10;
+
+/// How often a statement is compiled again because the tables have changed in between, as often as SQLite would.
+const COMPILE_AGAIN: u32 = 50;
+
+fn run_to_end(statement: &mut Statement) -> Result<(), i32> {
+    while statement.step()? {}
+    Ok(())
+}
+
+fn pragmas(readonly: bool, settings: &SqliteSettings) -> String {
+    let mut pragmas = "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;".to_owned();
+    if readonly {
+        return pragmas + "PRAGMA query_only = ON;";
+    }
+    let synchronous = match settings.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Normal => "NORMAL",
+    };
+    let pages = (settings.max_database_bytes / 4096).clamp(1, u64::from(u32::MAX - 1));
+    pragmas += &format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = {}; \
+         PRAGMA max_page_count = {pages};",
+        64 << 20,
+    );
+    pragmas
 }
 
 /// Without a time limit, for what is short and must not be cut.

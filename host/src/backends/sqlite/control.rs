@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -25,10 +25,21 @@ pub(super) struct Until {
     /// Past this it has timed out.
     pub deadline: Instant,
     /// Where it runs on a thread that serves others too: the instructions after which it is in their way and starts
-    /// again on a thread that may block.
+    /// again on a thread of SQLite. Only a statement that is compiled already runs there.
     pub steps: Option<u32>,
     /// The job it belongs to, for [`Control::cancel`].
     pub job: u64,
+}
+
+/// The result of giving up a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GaveUp {
+    /// It does not begin.
+    BeforeItBegan,
+    /// It is stopped as soon as SQLite checks, and its writes are rolled back.
+    WhileItRan,
+    /// It is committing, and has to be waited for.
+    No,
 }
 
 /// Shared by a connection, its callbacks and whoever may want to cancel its work.
@@ -42,6 +53,8 @@ pub(super) struct Control {
     current_job: AtomicU64,
     cancelled_job: AtomicU64,
     jobs: AtomicU64,
+    /// The last job, shifted, and how far it is: one of the phases.
+    phase: AtomicU64,
     yielded: AtomicBool,
     writes: AtomicBool,
     functions: AtomicU32,
@@ -59,6 +72,7 @@ impl Control {
             current_job: AtomicU64::new(0),
             cancelled_job: AtomicU64::new(0),
             jobs: AtomicU64::new(0),
+            phase: AtomicU64::new(0),
             yielded: AtomicBool::new(false),
             writes: AtomicBool::new(false),
             functions: AtomicU32::new(0),
@@ -70,7 +84,57 @@ impl Control {
     /// A number that names one piece of work on this connection. Numbers are never used twice, so cancelling one that
     /// is over does nothing to the next.
     pub(super) fn new_job(&self) -> u64 {
-        self.jobs.fetch_add(1, Relaxed) + 1
+        let job = self.jobs.fetch_add(1, Relaxed) + 1;
+        self.phase.store(at(job, QUEUED), SeqCst);
+        job
+    }
+
+    /// Begins a job on the thread that runs it; false if its caller has given up.
+    pub(super) fn start(&self, job: u64) -> bool {
+        !self.is_cancelled(job) && self.moves(job, QUEUED, RUNNING)
+    }
+
+    /// Whether a job has begun.
+    pub(super) fn is_running(&self, job: u64) -> bool {
+        self.phase.load(SeqCst) != at(job, QUEUED)
+    }
+
+    /// Gives up a job whose time is up: it does not begin, or its writes are rolled back. A job that is committing cannot be
+    /// given up, because its outcome is unknown until it answers.
+    pub(super) fn give_up(&self, job: u64) -> GaveUp {
+        if self.moves(job, QUEUED, SKIPPED) {
+            GaveUp::BeforeItBegan
+        } else if self.moves(job, RUNNING, GIVEN_UP) || self.is_given_up() {
+            GaveUp::WhileItRan
+        } else {
+            GaveUp::No
+        }
+    }
+
+    /// Whether the last job was given up while it ran, so that its connection must not be used again.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.phase.load(SeqCst) & PHASES == GIVEN_UP
+    }
+
+    /// The commit callback: whether what was written may be kept.
+    pub(super) fn may_commit(&self) -> bool {
+        let job = self.phase.load(SeqCst) >> PHASE_BITS;
+        self.moves(job, RUNNING, COMMITTING) || !self.is_given_up()
+    }
+
+    /// A commit is over, and the job goes on.
+    pub(super) fn committed(&self) {
+        let job = self.phase.load(SeqCst) >> PHASE_BITS;
+        self.moves(job, COMMITTING, RUNNING);
+    }
+
+    fn moves(&self, job: u64, from: u64, to: u64) -> bool {
+        self.phase.compare_exchange(at(job, from), at(job, to), SeqCst, SeqCst).is_ok()
+    }
+
+    /// Whether the caller of this job went away.
+    pub(super) fn is_cancelled(&self, job: u64) -> bool {
+        self.cancelled_job.load(Relaxed) == job
     }
 
     /// Stops the statement of this job, now or when it starts.
@@ -116,7 +180,7 @@ impl Control {
     /// The progress callback: whether the statement may run on.
     pub(super) fn may_go_on(&self) -> bool {
         let job = self.current_job.load(Relaxed);
-        if job != 0 && self.cancelled_job.load(Relaxed) == job {
+        if job != 0 && self.is_cancelled(job) {
             return false;
         }
         let now = nanos(Instant::now());
@@ -131,7 +195,8 @@ impl Control {
         now < self.deadline.load(Relaxed)
     }
 
-    fn shares_thread(&self) -> bool {
+    /// Whether what runs is on a thread that serves others too.
+    pub(super) fn shares_thread(&self) -> bool {
         self.yield_at.load(Relaxed) != u64::MAX
     }
 
@@ -176,6 +241,19 @@ impl Control {
 
 /// The cost of functions up to which a statement is taken to be short at every step.
 const SHORT_STEPS: u32 = 8;
+
+const PHASE_BITS: u32 = 3;
+const PHASES: u64 = (1 << PHASE_BITS) - 1;
+const QUEUED: u64 = 0;
+const RUNNING: u64 = 1;
+const COMMITTING: u64 = 2;
+const GIVEN_UP: u64 = 3;
+const SKIPPED: u64 = 4;
+
+/// A job and its phase in one number, so that they change together.
+const fn at(job: u64, phase: u64) -> u64 {
+    job << PHASE_BITS | phase
+}
 
 const PLUGIN: u8 = 0;
 const MIGRATION: u8 = 1;

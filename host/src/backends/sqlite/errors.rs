@@ -29,6 +29,8 @@ pub(super) fn translate(failure: Failure, phase: Phase, control: &Control, max_v
             SqlError::UniqueViolation(after_colon(message))
         }
         (ffi::SQLITE_CONSTRAINT_FOREIGNKEY, _) => SqlError::ForeignKeyViolation(message),
+        // Our commit callback refuses it: the caller has given up.
+        (ffi::SQLITE_CONSTRAINT_COMMITHOOK, _) => SqlError::Timeout,
         (_, ffi::SQLITE_CONSTRAINT) => SqlError::ConstraintViolation(after_colon(message)),
         (ffi::SQLITE_BUSY_SNAPSHOT, _) | (_, ffi::SQLITE_LOCKED) => SqlError::Conflict,
         (_, ffi::SQLITE_BUSY) => SqlError::Unavailable("another process is writing to it".to_owned()),
@@ -56,7 +58,7 @@ pub(super) fn translate(failure: Failure, phase: Phase, control: &Control, max_v
 }
 
 /// Says why a connection could not be opened, and logs the cause.
-pub(super) fn cannot_open(path: &std::path::Path, error: &sqlx::Error) -> SqlError {
+pub(super) fn cannot_open(path: &std::path::Path, error: &rusqlite::Error) -> SqlError {
     tracing::error!(path = %path.display(), %error, "a SQLite file cannot be opened");
     SqlError::Unavailable("its file cannot be opened".to_owned())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::migrate::{Migration, MigrationError, Policy};
 use super::settings::SqliteSettings;
 use super::store::{SqliteStore, Trust};
+use super::threads::SqliteThreads;
 
 /// The scripts of `migrations/sqlite/host`, oldest first.
 const MIGRATIONS: [(u64, &str, &str); 2] = [
@@ -18,9 +19,13 @@ const MIGRATIONS: [(u64, &str, &str); 2] = [
 ///
 /// # Errors
 /// [`MigrationError`], which covers that the file cannot be opened.
-pub async fn open_host_database(path: &Path, settings: SqliteSettings) -> Result<Arc<SqliteStore>, MigrationError> {
+pub async fn open_host_database(
+    path: &Path,
+    settings: SqliteSettings,
+    threads: &SqliteThreads,
+) -> Result<Arc<SqliteStore>, MigrationError> {
     let settings = SqliteSettings { max_rows: u32::MAX, max_result_bytes: u64::MAX, ..settings };
-    let store = SqliteStore::open("host", path, Trust::Host, &Arc::new(settings)).await?;
+    let store = SqliteStore::open("host", path, Trust::Host, &Arc::new(settings), threads).await?;
     let migrations = MIGRATIONS.map(|(version, name, sql)| Migration { version, name: name.into(), sql: sql.into() });
     // The host knows its own tables; what it does to them is reviewed with it.
     store.migrate(&migrations, Policy::Any).await?;

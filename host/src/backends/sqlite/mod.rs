@@ -1,7 +1,7 @@
 //! SQLite: one file a store, one writer and some readers for each, and walls that no SQL text gets past.
 //!
-//! A store's file is reached through `Connection`s, each used by one thread at a time. Short reads run on the thread that
-//! asks; what may wait for the disk, for a lock or for long runs on tokio's blocking threads.
+//! A store's file is reached through `Connection`s, each used by one thread at a time. Statements are compiled and run on
+//! threads that all stores share (`threads.rs`); only a short read that is compiled already runs on the thread that asks.
 
 mod connection;
 mod control;
@@ -20,6 +20,7 @@ mod schema;
 mod settings;
 mod store;
 mod stores;
+mod threads;
 mod transaction;
 mod walls;
 
@@ -31,4 +32,5 @@ pub use migrate::{Migrated, Migration, MigrationError, Policy};
 pub use settings::{SqliteSettings, Synchronous};
 pub use store::{SqliteStore, Trust};
 pub use stores::SqliteStores;
+pub use threads::SqliteThreads;
 pub use transaction::SqliteTransaction;

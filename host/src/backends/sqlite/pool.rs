@@ -1,4 +1,4 @@
-//! A few connections of one kind, lent one caller at a time, and the way onto a thread that may block.
+//! A few connections of one kind, lent one caller at a time, and the way onto the threads of SQLite.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,18 +6,28 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::oneshot::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use super::connection::Connection;
-use super::control::Control;
+use super::control::{Control, GaveUp};
+use super::prepared::Stop;
 use super::settings::SqliteSettings;
+use super::threads::{self, Job, Lane};
 use crate::backends::sql::SqlError;
+
+/// How long after its deadline a statement may still answer: SQLite looks at the clock between instructions only.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How long what has no deadline may take before it counts as stuck: undoing, and closing.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
 /// Connections to one file, opened when they are first needed.
 pub(super) struct Pool {
     path: PathBuf,
     readonly: bool,
     settings: Arc<SqliteSettings>,
+    lane: Arc<Lane>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     size: u32,
@@ -25,26 +35,35 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(path: PathBuf, readonly: bool, size: u32, settings: Arc<SqliteSettings>) -> Arc<Self> {
+    pub(super) fn new(
+        path: PathBuf,
+        readonly: bool,
+        size: u32,
+        settings: Arc<SqliteSettings>,
+        lane: Arc<Lane>,
+    ) -> Arc<Self> {
         let size = size.max(1);
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         let (idle, waiting) = (Mutex::default(), AtomicU32::new(0));
-        Arc::new(Self { path, readonly, settings, idle, permits, size, waiting })
+        Arc::new(Self { path, readonly, settings, lane, idle, permits, size, waiting })
     }
 
-    /// A connection, as soon as one is free and before the deadline.
+    /// A connection, as soon as one is free and before the deadline. It is opened by the first job on it.
     pub(super) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Lease, SqlError> {
+        if self.lane.is_retired(self.size) {
+            return Err(SqlError::Unavailable("statements that ignore their deadline hold it".to_owned()));
+        }
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(closed()),
             Err(TryAcquireError::NoPermits) => self.wait(deadline).await?,
         };
-        let idle = self.idle.lock().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => Connection::open(&self.path, self.readonly, &self.settings).await?,
+        let connection = self.idle.lock().pop();
+        let control = match &connection {
+            Some(connection) => Arc::clone(connection.control()),
+            None => Arc::new(Control::new(self.settings.busy_timeout)),
         };
-        Ok(Lease { connection: Some(connection), pool: Arc::clone(self), permit: Some(permit) })
+        Ok(Lease { connection, control, pool: Arc::clone(self), permit: Some(permit) })
     }
 
     async fn wait(self: &Arc<Self>, deadline: Instant) -> Result<OwnedSemaphorePermit, SqlError> {
@@ -59,21 +78,38 @@ impl Pool {
         }
     }
 
-    /// Closes every connection, waiting up to `patience` for those that are lent.
-    pub(super) async fn close(&self, patience: Duration) {
+    /// Closes every connection. Those that are lent, and closing itself, are waited for until the deadline.
+    pub(super) async fn close(&self, deadline: Instant) {
         let all = Arc::clone(&self.permits).acquire_many_owned(self.size);
-        let all = tokio::time::timeout(patience, all).await;
+        let all = tokio::time::timeout_at(deadline.into(), all).await;
         self.permits.close();
         let idle = std::mem::take(&mut *self.idle.lock());
-        for connection in idle {
-            connection.close().await;
+        if idle.is_empty() {
+            return;
         }
-        drop(all);
+        let readonly = self.readonly;
+        let (send, receive) = oneshot::channel::<()>();
+        self.lane.push(housekeeping(move || {
+            for mut connection in idle {
+                if !readonly {
+                    connection.checkpoint();
+                }
+            }
+            drop((all, send));
+        }));
+        let _ = tokio::time::timeout_at(deadline.into(), receive).await;
     }
 }
 
 fn closed() -> SqlError {
     SqlError::Unavailable("it is closed".to_owned())
+}
+
+/// A job that no caller waits for.
+fn housekeeping(work: impl FnOnce() + Send + 'static) -> Job {
+    let control = Arc::new(Control::new(Duration::ZERO));
+    let number = control.new_job();
+    Job { control, number, deadline: Some(Instant::now() + HOUSEKEEPING), work: Box::new(work) }
 }
 
 /// A place in the queue, given up on drop.
@@ -87,48 +123,106 @@ impl Drop for Place<'_> {
 
 /// A connection on loan. Dropping it rolls back what is open and gives it to the next caller.
 pub(super) struct Lease {
+    // Absent until a job has opened it.
     connection: Option<Connection>,
+    control: Arc<Control>,
     pool: Arc<Pool>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
-    /// Uses the connection on this thread.
-    pub(super) fn with<T, E: From<SqlError>>(
-        &mut self,
-        work: impl FnOnce(&mut Connection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        match &mut self.connection {
-            Some(connection) => work(connection),
-            None => Err(closed().into()),
-        }
+    /// Uses the connection on this thread, which serves others too; `Yielded` where it is not open yet.
+    pub(super) fn here<T>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, Stop>) -> Result<T, Stop> {
+        self.connection.as_mut().map_or(Err(Stop::Yielded), work)
     }
 
-    /// Uses the connection on a thread that may block. `work` gets the number of its job, for its time limit. When the
-    /// caller goes away the work is stopped, and the connection is cleaned and given back by the thread that has it.
-    pub(super) async fn with_blocking<T, F>(mut self, work: F) -> (Option<Self>, Result<T, SqlError>)
+    /// Whether a transaction is open.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::in_transaction)
+    }
+
+    /// Uses the connection on a thread of SQLite. `work` gets the number of its job, for its time limit. When the caller
+    /// goes away, or the deadline passes, the work is stopped, and the connection is cleaned and given back by the thread
+    /// that has it; the lease does not come back then. Work without a deadline is waited for until it ends.
+    pub(super) async fn on_thread<T, F>(
+        mut self,
+        deadline: Option<Instant>,
+        work: F,
+    ) -> (Option<Self>, Result<T, SqlError>)
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection, u64) -> Result<T, SqlError> + Send + 'static,
     {
-        let Some(control) = self.connection.as_ref().map(|connection| Arc::clone(connection.control())) else {
-            return (None, Err(closed()));
-        };
-        let job = control.new_job();
-        let cancel = CancelOnDrop { control, job };
-        let done = tokio::task::spawn_blocking(move || {
-            let result = self.with(|connection| work(connection, job));
-            (self, result)
+        let (control, lane) = (Arc::clone(&self.control), Arc::clone(&self.pool.lane));
+        let number = control.new_job();
+        let mut caller = Caller { control: Arc::clone(&control), job: Some(number) };
+        let (send, mut receive) = oneshot::channel();
+        let due = Some(deadline.map_or_else(|| Instant::now() + HOUSEKEEPING, |deadline| deadline + GRACE));
+        lane.push(Job {
+            control: Arc::clone(&control),
+            number,
+            deadline: due,
+            work: Box::new(move || {
+                let result = self.open().and_then(|connection| work(connection, number));
+                // If the caller has gone, the lease is dropped here, on a thread that may block.
+                let _ = send.send((self, result));
+            }),
         });
-        let answer = match done.await {
+        let answer = match deadline {
+            None => receive.await,
+            Some(deadline) => match in_time(&mut receive, deadline, &control, number).await {
+                Ok(answer) => answer,
+                Err(late) => return (None, Err(late)),
+            },
+        };
+        caller.job = None;
+        match answer {
             Ok((lease, result)) => (Some(lease), result),
-            Err(error) => {
-                tracing::error!(%error, "work on a SQLite connection did not end");
+            Err(_) => {
+                tracing::error!("work on a SQLite connection did not end");
                 (None, Err(SqlError::Other("the store failed".to_owned())))
             }
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut Connection, SqlError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let pool = &self.pool;
+                Connection::open(&pool.path, pool.readonly, &pool.settings, Arc::clone(&self.control))?
+            }
         };
-        drop(cancel);
-        answer
+        Ok(self.connection.insert(connection))
+    }
+}
+
+/// Waits for a job until its deadline, and for what stops itself a little longer.
+async fn in_time<T>(
+    receive: &mut oneshot::Receiver<T>,
+    deadline: Instant,
+    control: &Control,
+    job: u64,
+) -> Result<Result<T, RecvError>, SqlError> {
+    let mut until = deadline;
+    loop {
+        if let Ok(answer) = tokio::time::timeout_at(until.into(), &mut *receive).await {
+            return Ok(answer);
+        }
+        if until == deadline && control.is_running(job) {
+            until = deadline + GRACE;
+            continue;
+        }
+        match control.give_up(job) {
+            GaveUp::BeforeItBegan => {
+                return Err(SqlError::Unavailable(
+                    "every thread for statements was busy until the deadline".to_owned(),
+                ));
+            }
+            GaveUp::WhileItRan => return Err(SqlError::Timeout),
+            // It has begun in this moment, or is committing.
+            GaveUp::No => until = Instant::now() + GRACE,
+        }
     }
 }
 
@@ -136,30 +230,37 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let (Some(mut connection), permit) = (self.connection.take(), self.permit.take()) else { return };
         let pool = Arc::clone(&self.pool);
-        let rolls_back = connection.in_transaction();
+        let given_up = self.control.is_given_up() || std::thread::panicking() || pool.permits.is_closed();
+        if !given_up && !connection.in_transaction() {
+            pool.idle.lock().push(connection);
+            // Last, here and below: the connection must be back before anybody is let in.
+            drop(permit);
+            return;
+        }
+        // To undo a lot, and to close, takes a while.
+        let lane = Arc::clone(&pool.lane);
         let give_back = move || {
-            if connection.clean() && !pool.permits.is_closed() {
+            if given_up {
+                drop(connection);
+            } else if connection.clean() && !pool.permits.is_closed() {
                 pool.idle.lock().push(connection);
             }
-            // Last: the connection must be back before anybody is let in.
             drop(permit);
         };
-        match tokio::runtime::Handle::try_current() {
-            // To undo a lot takes a while.
-            Ok(runtime) if rolls_back => drop(runtime.spawn_blocking(give_back)),
-            _ => give_back(),
-        }
+        if threads::is_ours() { give_back() } else { lane.push(housekeeping(give_back)) }
     }
 }
 
 /// Stops a job when nobody waits for it any more. Job numbers are never reused, so it does no harm after the end.
-struct CancelOnDrop {
+struct Caller {
     control: Arc<Control>,
-    job: u64,
+    job: Option<u64>,
 }
 
-impl Drop for CancelOnDrop {
+impl Drop for Caller {
     fn drop(&mut self) {
-        self.control.cancel(self.job);
+        if let Some(job) = self.job {
+            self.control.cancel(job);
+        }
     }
 }

@@ -13,8 +13,8 @@ use super::settings::SqliteSettings;
 use super::walls::Mode;
 use crate::backends::sql::{SqlError, Value};
 
-/// After a statement was too long for the thread that asked, it goes straight to one that may block this many times,
-/// and twice as many each time it is too long again.
+/// After a statement was too long for the thread that asked, it goes straight to one of SQLite's this many times, and
+/// twice as many each time it is too long again.
 const LONG_FOR: u32 = 64;
 
 /// Why a statement gave no answer.
@@ -22,8 +22,11 @@ const LONG_FOR: u32 = 64;
 pub(super) enum Stop {
     /// It failed.
     Failed(SqlError),
-    /// It took longer than a thread that serves others can give it; nothing was changed.
+    /// It is not for a thread that serves others: it is not compiled yet, or took longer than such a thread can give it.
+    /// Nothing was changed.
     Yielded,
+    /// The tables have changed since it was compiled; nothing was changed.
+    Stale,
 }
 
 impl From<SqlError> for Stop {
@@ -38,6 +41,7 @@ impl Stop {
         match self {
             Self::Failed(error) => error,
             Self::Yielded => SqlError::Timeout,
+            Self::Stale => SqlError::Unavailable("its tables change all the time".to_owned()),
         }
     }
 }
@@ -54,13 +58,23 @@ impl Cache {
         Self { statements: HashMap::new(), capacity: capacity.max(1), uses: 0 }
     }
 
+    /// Whether the statement with this text is compiled.
+    pub(super) fn has(&self, sql: &str) -> bool {
+        self.statements.contains_key(sql)
+    }
+
+    /// Lets go of a statement, which is compiled again when it is asked for next.
+    pub(super) fn forget(&mut self, sql: &str) {
+        self.statements.remove(sql);
+    }
+
     /// The statement with this text, compiled where it is not there; the one that was not used for longest makes room.
     pub(super) fn get(
         &mut self,
         sql: &str,
         compile: impl FnOnce(&str) -> Result<Prepared, Stop>,
     ) -> Result<&mut Prepared, Stop> {
-        if !self.statements.contains_key(sql) {
+        if !self.has(sql) {
             let prepared = compile(sql)?;
             if self.statements.len() >= self.capacity {
                 let oldest = self.statements.iter().min_by_key(|(_, prepared)| prepared.last_use);
@@ -86,7 +100,6 @@ pub(super) struct Prepared {
     pub columns: Arc<[String]>,
     pub declared: Box<[Declared]>,
     pub readonly: bool,
-    recompiled: i32,
     parameters: usize,
     /// Whether every step of it is short, so that it can be stopped in time.
     short_steps: bool,
@@ -108,15 +121,6 @@ impl Prepared {
     fn was_long(&mut self) {
         self.long = self.long_next;
         self.long_next = self.long_next.saturating_mul(2);
-    }
-
-    /// Looks at the columns again where SQLite has compiled the statement anew.
-    pub(super) fn refresh(&mut self) {
-        let recompiled = self.statement.recompiled();
-        if recompiled != self.recompiled {
-            self.recompiled = recompiled;
-            self.describe();
-        }
     }
 
     fn describe(&mut self) {
@@ -160,7 +164,6 @@ impl Compiler<'_> {
         let mut prepared = Prepared {
             readonly: statement.is_readonly(),
             parameters: usize::try_from(parameters).unwrap_or(0),
-            recompiled: statement.recompiled(),
             short_steps: self.control.has_short_steps(),
             columns: Arc::default(),
             declared: Box::default(),
@@ -226,7 +229,7 @@ impl Run<'_> {
             }
             let code = self.prepared.statement.bind(index, value);
             if code != ffi::SQLITE_OK {
-                return Err(self.failed(code, Phase::Bind).into());
+                return Err(self.stopped(code, Phase::Bind));
             }
         }
         Ok(())
@@ -236,13 +239,25 @@ impl Run<'_> {
     pub(super) fn step(&mut self) -> Result<bool, Stop> {
         match self.prepared.statement.step() {
             Ok(row) => Ok(row),
-            Err(_) if self.control.yielded() => {
-                if self.control.used_its_steps() {
-                    self.prepared.was_long();
-                }
-                Err(Stop::Yielded)
+            Err(code) => Err(self.stopped(code, Phase::Run)),
+        }
+    }
+
+    fn stopped(&mut self, code: i32, phase: Phase) -> Stop {
+        if self.control.yielded() {
+            if self.control.used_its_steps() {
+                self.prepared.was_long();
             }
-            Err(code) => Err(self.failed(code, Phase::Run).into()),
+            return Stop::Yielded;
+        }
+        match code & 0xff {
+            ffi::SQLITE_SCHEMA => Stop::Stale,
+            // Longer than values may be here; elsewhere it may be all right.
+            ffi::SQLITE_TOOBIG if self.control.shares_thread() => {
+                self.prepared.was_long();
+                Stop::Yielded
+            }
+            _ => self.failed(code, phase).into(),
         }
     }
 

@@ -1,16 +1,17 @@
 //! The only unsafe code of the SQLite backend: SQLite's C interface behind safe types.
 //!
-//! sqlx opens, configures and closes the connection; statements run here, on the handle that sqlx hands out. That is for
-//! the walls, which need the handle anyway (authorizer, limits, the tail of a statement, declared column types), and
-//! for speed: sqlx answers each statement from a thread of its own, 35 µs for one row where this takes 3 µs.
+//! rusqlite opens, configures and closes a connection; statements run here, on its handle. That is for the walls, which
+//! need the handle anyway (authorizer, limits, the tail of a statement, declared column types), and because statements are
+//! compiled by [`sqlite3_prepare`], which rusqlite has not: what it makes does not keep its text, so that SQLite cannot
+//! compile it again by itself when the tables have changed. A step then runs instructions that exist already and nothing
+//! else, with a stack that does not depend on the SQL, and may do so on a thread that serves others.
 //!
 //! Why it is sound:
 //! - A handle opened without SQLite's own mutexes may move between threads as long as one thread at a time uses it.
 //!   Every use goes through `&mut` of the [`Handle`] or of a [`Statement`] that lives beside it in one `Connection`.
-//!   sqlx's thread uses the handle only to carry out a command, and after [`Handle::take`] it is sent none but the last.
-//! - The callbacks get a pointer to [`Control`]. One `Arc` of it is owned by the progress closure, which sqlx drops when
-//!   it closes the connection, another by every `Statement`, so it outlives all that may call back. It is only read
-//!   through `&`, and its fields are atomics and a mutex.
+//! - The callbacks get a pointer to [`Control`]. One `Arc` of it is in the [`Handle`], behind the connection, so that it is
+//!   dropped after the connection is closed, another in every `Statement`: it outlives all that may call back. It is only
+//!   read through `&`, and its fields are atomics and a mutex.
 //! - A `Statement` that outlived its handle could not dangle: SQLite refuses to close a connection with open statements.
 //! - Text and blobs that SQLite lends until the next step are borrowed from `&self`, and `step` takes `&mut self`.
 #![expect(unsafe_code, reason = "SQLite's walls and its statements are reached through its C interface; argued above")]
@@ -20,7 +21,6 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use libsqlite3_sys as ffi;
-use sqlx::sqlite::SqliteConnection;
 
 use super::control::{CHECK_EVERY, Control};
 use super::functions::{Answer, Argument, Function, Kind, REPLACED};
@@ -51,28 +51,31 @@ pub(super) enum Cell<'a> {
 /// An open connection behind its walls.
 pub(super) struct Handle {
     db: NonNull<ffi::sqlite3>,
+    // In this order: closing may call back.
+    _owner: rusqlite::Connection,
     control: Arc<Control>,
-    owner: SqliteConnection,
 }
 
 // SAFETY: see the top of the file: one thread at a time, by `&mut`.
 unsafe impl Send for Handle {}
 
 impl Handle {
-    /// Puts up the walls around a connection that sqlx has opened: callbacks, then switches, then limits.
-    pub(super) async fn take(
-        mut owner: SqliteConnection,
+    /// Puts up the walls around an open connection: callbacks, then switches, then limits.
+    pub(super) fn new(
+        owner: rusqlite::Connection,
         control: Arc<Control>,
         limits: &[(c_int, c_int)],
         max_heap: i64,
-    ) -> Result<Self, sqlx::Error> {
-        let mut locked = owner.lock_handle().await?;
+    ) -> Result<Self, rusqlite::Error> {
         let watched = Arc::clone(&control);
-        locked.set_progress_handler(CHECK_EVERY, move || watched.may_go_on());
-        let db = locked.as_raw_handle();
+        owner.progress_handler(CHECK_EVERY, Some(move || !watched.may_go_on()))?;
+        let asked = Arc::clone(&control);
+        owner.commit_hook(Some(move || !asked.may_commit()))?;
         let context = Arc::as_ptr(&control).cast_mut().cast::<c_void>();
-        // SAFETY: the handle is open and locked for us, and `context` outlives it (see the top of the file).
+        // SAFETY: the connection stays open as long as `owner` lives, and nothing else uses its handle;
+        // `context` outlives it (see the top of the file).
         unsafe {
+            let db = NonNull::new(owner.handle()).ok_or(rusqlite::Error::InvalidQuery)?;
             ffi::sqlite3_hard_heap_limit64(max_heap);
             ffi::sqlite3_set_authorizer(db.as_ptr(), Some(authorize), context);
             ffi::sqlite3_busy_handler(db.as_ptr(), Some(wait_for_lock), context);
@@ -88,14 +91,15 @@ impl Handle {
             for (limit, value) in limits {
                 ffi::sqlite3_limit(db.as_ptr(), *limit, *value);
             }
+            Ok(Self { db, _owner: owner, control })
         }
-        drop(locked);
-        Ok(Self { db, control, owner })
     }
 
-    /// The connection, to be closed by sqlx.
-    pub(super) fn into_owner(self) -> SqliteConnection {
-        self.owner
+    /// Sets the longest value, and the longest row, in bytes that what runs next may meet.
+    pub(super) fn bound_values(&mut self, bytes: u32) {
+        let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+        // SAFETY: the handle is open.
+        unsafe { ffi::sqlite3_limit(self.db.as_ptr(), ffi::SQLITE_LIMIT_LENGTH, bytes) };
     }
 
     /// Compiles the first statement of `sql`; answers it, or nothing where there is only blank or comment, and how many
@@ -107,9 +111,7 @@ impl Handle {
         let mut tail = ptr::null();
         // SAFETY: the handle is open, `start` is readable for `length` bytes, both places are ours to be written.
         let (code, taken) = unsafe {
-            let flags = ffi::SQLITE_PREPARE_PERSISTENT;
-            let code =
-                ffi::sqlite3_prepare_v3(self.db.as_ptr(), start, length, flags, &raw mut statement, &raw mut tail);
+            let code = sqlite3_prepare(self.db.as_ptr(), start, length, &raw mut statement, &raw mut tail);
             (code, if tail.is_null() { 0 } else { tail.offset_from(start) })
         };
         if code != ffi::SQLITE_OK {
@@ -197,12 +199,6 @@ impl Statement {
         unsafe { text(ffi::sqlite3_column_decltype(self.raw.as_ptr(), column)) }
     }
 
-    /// How often SQLite has compiled it anew because the tables had changed.
-    pub(super) fn recompiled(&self) -> i32 {
-        // SAFETY: the statement is open.
-        unsafe { ffi::sqlite3_stmt_status(self.raw.as_ptr(), ffi::SQLITE_STMTSTATUS_REPREPARE, 0) }
-    }
-
     /// Sets parameter `index` (from 1); SQLite keeps a copy. Answers the result code.
     pub(super) fn bind(&mut self, index: i32, value: &Value) -> c_int {
         let raw = self.raw.as_ptr();
@@ -225,13 +221,19 @@ impl Statement {
         }
     }
 
-    /// Runs to the next row. True: there is one; false: it is done; else the result code.
+    /// Runs to the next row. True: there is one; false: it is done; else the result code, which is `SQLITE_SCHEMA` where
+    /// the tables have changed since it was compiled.
     pub(super) fn step(&mut self) -> Result<bool, c_int> {
         // SAFETY: the statement is open.
         match unsafe { ffi::sqlite3_step(self.raw.as_ptr()) } {
             ffi::SQLITE_ROW => Ok(true),
             ffi::SQLITE_DONE => Ok(false),
-            code => Err(code),
+            // Of a statement without its text a step only says that it failed; why is said when it is reset.
+            // SAFETY: as above.
+            code => Err(match unsafe { ffi::sqlite3_reset(self.raw.as_ptr()) } {
+                ffi::SQLITE_OK => code,
+                code => code,
+            }),
         }
     }
 
@@ -272,6 +274,18 @@ impl Drop for Statement {
         // SAFETY: the statement is open and nobody else has it.
         unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
     }
+}
+
+unsafe extern "C" {
+    /// Compiles the first statement of a text, which the statement does not keep. libsqlite3-sys has the function in its
+    /// library and not in its bindings.
+    fn sqlite3_prepare(
+        db: *mut ffi::sqlite3,
+        sql: *const c_char,
+        length: c_int,
+        statement: *mut *mut ffi::sqlite3_stmt,
+        tail: *mut *const c_char,
+    ) -> c_int;
 }
 
 /// Switches of a connection: no writes to the schema's own pages, nothing of the schema trusted, no way to other files or

@@ -15,6 +15,10 @@ pub enum Synchronous {
 /// The settings of every SQLite store. [`Default`] gives the values named here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteSettings {
+    /// Threads that run statements, for all stores together: 0, which is two for each core and 8 at least. 4 at least.
+    pub threads: u32,
+    /// Statements of one store that may ignore their deadline before the store is refused until they end: 2.
+    pub max_stuck_threads: u32,
     /// How long a write waits for another process that is writing to the same file: 5 s.
     pub busy_timeout: Duration,
     /// What a commit waits for: `Full`.
@@ -27,8 +31,8 @@ pub struct SqliteSettings {
     pub statement_timeout: Duration,
     /// The longest a migration may take: 60 s.
     pub migration_timeout: Duration,
-    /// Instructions of SQLite's machine that a read may take on the thread that asked, before it starts again on one
-    /// that may block: 2,000, about 100 µs. Counted and not timed, so that a busy machine does not move the quick ones.
+    /// Instructions of SQLite's machine that a read may take on the thread that asked, before it starts again on one of
+    /// SQLite's: 2,000, about 100 µs. Counted and not timed, so that a busy machine does not move the quick ones.
     pub inline_steps: u32,
     /// Rows that a query may answer: 10,000.
     pub max_rows: u32,
@@ -54,6 +58,8 @@ pub struct SqliteSettings {
 impl Default for SqliteSettings {
     fn default() -> Self {
         Self {
+            threads: 0,
+            max_stuck_threads: 2,
             busy_timeout: Duration::from_secs(5),
             synchronous: Synchronous::Full,
             read_connections: 4,

@@ -9,15 +9,10 @@ use super::control::Until;
 use super::pool::{Lease, Pool};
 use super::prepared::Stop;
 use super::settings::SqliteSettings;
+use super::threads::SqliteThreads;
 use super::transaction::SqliteTransaction;
 use super::walls::Mode;
 use crate::backends::sql::{Rows, SqlError, Statement, Value};
-
-/// How long after its deadline a read may still answer: what SQLite cannot interrupt is left behind then.
-const GRACE: Duration = Duration::from_millis(250);
-
-/// How long closing waits for calls that are still running.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whose SQL a store runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +29,7 @@ pub struct SqliteStore {
     path: PathBuf,
     pub(super) mode: Mode,
     pub(super) settings: Arc<SqliteSettings>,
-    readers: Arc<Pool>,
+    pub(super) readers: Arc<Pool>,
     writer: Arc<Pool>,
 }
 
@@ -43,15 +38,22 @@ impl SqliteStore {
     ///
     /// # Errors
     /// `Unavailable` where it cannot be opened; the cause is logged.
-    pub async fn open(name: &str, path: &Path, trust: Trust, settings: &Arc<SqliteSettings>) -> Result<Self, SqlError> {
-        let pool = |readonly, size| Pool::new(path.to_owned(), readonly, size, Arc::clone(settings));
+    pub async fn open(
+        name: &str,
+        path: &Path,
+        trust: Trust,
+        settings: &Arc<SqliteSettings>,
+        threads: &SqliteThreads,
+    ) -> Result<Self, SqlError> {
+        let (reading, writing) = threads.lanes(name);
+        let pool = |readonly, size, lane| Pool::new(path.to_owned(), readonly, size, Arc::clone(settings), lane);
         let store = Self {
             name: name.to_owned(),
             path: path.to_owned(),
             mode: if trust == Trust::Host { Mode::Host } else { Mode::Plugin },
             settings: Arc::clone(settings),
-            readers: pool(true, settings.read_connections),
-            writer: pool(false, 1),
+            readers: pool(true, settings.read_connections, reading),
+            writer: pool(false, 1, writing),
         };
         store.make_host_tables().await?;
         Ok(store)
@@ -69,8 +71,8 @@ impl SqliteStore {
         &self.path
     }
 
-    /// Reads: exactly one statement that changes nothing. A short read runs at once on the calling thread; what takes
-    /// more than `inline_steps` starts again on a thread that may block.
+    /// Reads: exactly one statement that changes nothing. A short read that is compiled already runs at once on the
+    /// calling thread; what takes more than `inline_steps` starts again on a thread of SQLite.
     ///
     /// # Errors
     /// Any [`SqlError`]. `Timeout` past the nearer of `deadline` and the statement's own limit, `Unavailable` where no
@@ -91,7 +93,7 @@ impl SqliteStore {
         let lease = self.writer.acquire(until.deadline).await?;
         let (mode, sql) = (self.mode, sql.to_owned());
         lease
-            .with_blocking(move |connection, job| {
+            .on_thread(Some(until.deadline), move |connection, job| {
                 connection.execute(mode, &sql, &params, Until { job, ..until }).map_err(Stop::into_error)
             })
             .await
@@ -111,7 +113,7 @@ impl SqliteStore {
         let lease = self.writer.acquire(until.deadline).await?;
         let mode = self.mode;
         lease
-            .with_blocking(move |connection, job| {
+            .on_thread(Some(until.deadline), move |connection, job| {
                 let until = Until { job, ..until };
                 connection.begin(until).map_err(Stop::into_error)?;
                 let mut changed = Vec::with_capacity(statements.len());
@@ -133,13 +135,13 @@ impl SqliteStore {
         let until = self.until(deadline, self.settings.statement_timeout)?;
         let mut lease = self.writer.acquire(until.deadline).await?;
         let here = Until { steps: Some(self.settings.inline_steps), ..until };
-        match lease.with(|connection| connection.begin(here)) {
+        match lease.here(|connection| connection.begin(here)) {
             Ok(()) => {}
             Err(Stop::Failed(error)) => return Err(error),
-            // Another process writes: wait for it where waiting is allowed.
-            Err(Stop::Yielded) => {
+            // It is the first on this connection, or another process writes: wait where waiting is allowed.
+            Err(Stop::Yielded | Stop::Stale) => {
                 let (back, result) = lease
-                    .with_blocking(move |connection, job| {
+                    .on_thread(Some(until.deadline), move |connection, job| {
                         connection.begin(Until { job, ..until }).map_err(Stop::into_error)
                     })
                     .await;
@@ -150,13 +152,14 @@ impl SqliteStore {
         Ok(SqliteTransaction::new(lease, self.mode, Arc::clone(&self.settings), deadline))
     }
 
-    /// Closes it: waits a little for running calls, then moves the write-ahead log into the file.
-    pub async fn close(&self) {
-        self.readers.close(CLOSE_PATIENCE).await;
-        self.writer.close(CLOSE_PATIENCE).await;
+    /// Closes it: waits for running calls, then moves the write-ahead log into the file. It does not take longer than
+    /// until the deadline; the log is kept then, and nothing is lost.
+    pub async fn close(&self, deadline: Instant) {
+        self.readers.close(deadline).await;
+        self.writer.close(deadline).await;
     }
 
-    /// The writer, on a thread that may block, for work of the host itself.
+    /// The writer, on a thread of SQLite, for work of the host itself.
     pub(super) async fn with_writer<T, F>(&self, deadline: Instant, limit: Duration, work: F) -> Result<T, SqlError>
     where
         T: Send + 'static,
@@ -164,7 +167,7 @@ impl SqliteStore {
     {
         let until = self.until(deadline, limit)?;
         let lease = self.writer.acquire(until.deadline).await?;
-        lease.with_blocking(move |connection, job| work(connection, Until { job, ..until })).await.1
+        lease.on_thread(Some(until.deadline), move |connection, job| work(connection, Until { job, ..until })).await.1
     }
 
     fn limits(&self) -> Limits {
@@ -185,7 +188,7 @@ pub(super) fn until(deadline: Instant, limit: Duration) -> Result<Until, SqlErro
     Ok(Until { deadline: deadline.min(now + limit), steps: None, job: 0 })
 }
 
-/// Reads here where that is quick, else on a thread that may block. The lease comes back unless the read was left behind.
+/// Reads here where that is quick, else on a thread of SQLite. The lease comes back unless the read was left behind.
 pub(super) async fn read(
     mut lease: Lease,
     mode: Mode,
@@ -196,19 +199,16 @@ pub(super) async fn read(
     steps: u32,
 ) -> (Option<Lease>, Result<Rows, SqlError>) {
     let here = Until { steps: Some(steps), ..until };
-    match lease.with(|connection| connection.query(mode, sql, &params, limits, here)) {
+    match lease.here(|connection| connection.query(mode, sql, &params, limits, here)) {
         Ok(rows) => return (Some(lease), Ok(rows)),
         Err(Stop::Failed(error)) => return (Some(lease), Err(error)),
-        Err(Stop::Yielded) => {}
+        Err(Stop::Yielded | Stop::Stale) => {}
     }
     let sql = sql.to_owned();
-    let reading = lease.with_blocking(move |connection, job| {
+    let reading = lease.on_thread(Some(until.deadline), move |connection, job| {
         connection.query(mode, &sql, &params, limits, Until { job, ..until }).map_err(Stop::into_error)
     });
-    match tokio::time::timeout_at((until.deadline + GRACE).into(), reading).await {
-        Ok(answer) => answer,
-        Err(_) => (None, Err(SqlError::Timeout)),
-    }
+    reading.await
 }
 
 /// A write inside an open transaction. Some failures, and `OR ROLLBACK`, end the transaction; what came after would then

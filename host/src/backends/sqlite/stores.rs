@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use super::settings::SqliteSettings;
 use super::store::{SqliteStore, Trust};
+use super::threads::SqliteThreads;
 use crate::backends::sql::SqlError;
 
 /// The longest name of a store in bytes.
@@ -18,6 +20,7 @@ const MAX_NAME: usize = 128;
 pub struct SqliteStores {
     folder: PathBuf,
     settings: Arc<SqliteSettings>,
+    threads: SqliteThreads,
     open: Mutex<HashMap<String, Arc<OnceCell<Arc<SqliteStore>>>>>,
 }
 
@@ -26,12 +29,12 @@ impl SqliteStores {
     ///
     /// # Errors
     /// `Unavailable` where it cannot be made; the cause is logged.
-    pub fn open(folder: &Path, settings: SqliteSettings) -> Result<Self, SqlError> {
+    pub fn open(folder: &Path, settings: SqliteSettings, threads: SqliteThreads) -> Result<Self, SqlError> {
         std::fs::create_dir_all(folder).map_err(|error| {
             tracing::error!(folder = %folder.display(), %error, "the folder of the stores cannot be made");
             SqlError::Unavailable("the folder of the stores cannot be made".to_owned())
         })?;
-        Ok(Self { folder: folder.to_owned(), settings: Arc::new(settings), open: Mutex::default() })
+        Ok(Self { folder: folder.to_owned(), settings: Arc::new(settings), threads, open: Mutex::default() })
     }
 
     /// The store with this name: up to 128 of `a`–`z`, `0`–`9`, `-`, `_`, `.` and single `/` between them, such as
@@ -43,18 +46,17 @@ impl SqliteStores {
         let file = file_name(name)?;
         let cell = Arc::clone(self.open.lock().entry(name.to_owned()).or_default());
         cell.get_or_try_init(|| async {
-            SqliteStore::open(name, &self.folder.join(file), Trust::Plugin, &self.settings).await.map(Arc::new)
+            let path = self.folder.join(file);
+            SqliteStore::open(name, &path, Trust::Plugin, &self.settings, &self.threads).await.map(Arc::new)
         })
         .await
         .cloned()
     }
 
-    /// Closes every store; none can be used afterwards.
-    pub async fn close(&self) {
+    /// Closes every store, all at once and until the deadline at most; none can be used afterwards.
+    pub async fn close(&self, deadline: Instant) {
         let stores: Vec<_> = self.open.lock().values().filter_map(|cell| cell.get().cloned()).collect();
-        for store in stores {
-            store.close().await;
-        }
+        futures_util::future::join_all(stores.iter().map(|store| store.close(deadline))).await;
     }
 }
 

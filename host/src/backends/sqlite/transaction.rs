@@ -69,7 +69,8 @@ impl SqliteTransaction {
             return Err(SqlError::Timeout);
         }
         lease
-            .with_blocking(
+            .on_thread(
+                None,
                 |connection, _| {
                     if connection.in_transaction() { connection.commit() } else { Err(rolled_back()) }
                 },
@@ -80,8 +81,8 @@ impl SqliteTransaction {
 
     async fn read(&mut self, mode: Mode, sql: &str, params: Vec<Value>, limits: Limits) -> Result<Rows, SqlError> {
         let until = self.until()?;
-        let mut lease = self.lease.take().ok_or_else(rolled_back)?;
-        if !lease.with(|connection| Ok::<_, SqlError>(connection.in_transaction()))? {
+        let lease = self.lease.take().ok_or_else(rolled_back)?;
+        if !lease.in_transaction() {
             return Err(rolled_back());
         }
         let (lease, result) = read(lease, mode, sql, params, limits, until, self.settings.inline_steps).await;
@@ -94,7 +95,9 @@ impl SqliteTransaction {
         let lease = self.lease.take().ok_or_else(rolled_back)?;
         let sql = sql.to_owned();
         let (lease, result) = lease
-            .with_blocking(move |connection, job| write_within(connection, mode, &sql, &params, Until { job, ..until }))
+            .on_thread(Some(until.deadline), move |connection, job| {
+                write_within(connection, mode, &sql, &params, Until { job, ..until })
+            })
             .await;
         self.lease = lease;
         result

@@ -176,8 +176,10 @@ impl Action<'_> {
         match self.code {
             ffi::SQLITE_FUNCTION if QUICK_FUNCTIONS.iter().any(|name| name.eq_ignore_ascii_case(self.second)) => 1,
             ffi::SQLITE_FUNCTION => 1_000,
-            // A function in the shape of a table.
+            // A function in the shape of a table; those that are pragmas compile SQL as they run.
             ffi::SQLITE_READ if starts_with_ignore_case(self.first, "json_") => 1_000,
+            ffi::SQLITE_READ if starts_with_ignore_case(self.first, "pragma_") => 1_000,
+            ffi::SQLITE_PRAGMA => 1_000,
             _ => 0,
         }
     }

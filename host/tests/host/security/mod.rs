@@ -18,6 +18,7 @@ mod password_threads;
 mod places;
 mod records;
 mod slow_clients;
+mod sql_threads;
 mod streams;
 mod total_memory;
 mod trusted;

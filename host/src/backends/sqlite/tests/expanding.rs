@@ -18,14 +18,14 @@ const OLD: &str = "
 /// What a second migration is answered with on a store that is in use.
 async fn second(sql: &str, policy: Policy) -> Result<Migrated, MigrationError> {
     let folder = tempfile::tempdir().unwrap();
-    let stores = SqliteStores::open(folder.path(), SqliteSettings::default()).unwrap();
+    let stores = stores(folder.path(), SqliteSettings::default());
     let store = stores.store("test").await.unwrap();
     let one = migration(1, OLD);
     store.migrate(std::slice::from_ref(&one), Policy::ExpandOnly).await.unwrap();
     let schema = || async {
         // The columns of the host's own statement are the plugin's schema as it is.
         let sql = "SELECT type, name, sql FROM sqlite_schema ORDER BY name";
-        let open = SqliteStore::open("look", store.path(), Trust::Host, &Arc::default()).await.unwrap();
+        let open = SqliteStore::open("look", store.path(), Trust::Host, &Arc::default(), &threads()).await.unwrap();
         open.query(sql, Vec::new(), soon()).await.unwrap().rows
     };
     let before = schema().await;
@@ -179,7 +179,7 @@ async fn every_reason_is_told_at_once_with_what_to_do() {
 #[tokio::test]
 async fn the_first_run_on_an_empty_store_is_free_and_the_next_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let stores = SqliteStores::open(folder.path(), SqliteSettings::default()).unwrap();
+    let stores = stores(folder.path(), SqliteSettings::default());
     let store = stores.store("test").await.unwrap();
     let mut list = vec![migration(1, OLD), migration(2, "DROP TABLE notes"), migration(3, "DROP VIEW adults")];
     let done = store.migrate(&list, Policy::ExpandOnly).await;

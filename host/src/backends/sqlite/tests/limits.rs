@@ -39,12 +39,13 @@ async fn only_statements_of_short_steps_run_on_shared_threads() {
     let fixture = Fixture::new().await;
     let stays = |sql: &'static str| {
         let run = move |connection: &mut Connection, until| {
-            let until = Until { steps: Some(u32::MAX), ..until };
             let limits = Limits { rows: 10, bytes: 1_000 };
+            connection.query(Mode::Plugin, sql, &[], limits, until).map_err(Stop::into_error)?;
+            let until = Until { steps: Some(u32::MAX), ..until };
             match connection.query(Mode::Plugin, sql, &[], limits, until) {
                 Ok(_) => Ok(true),
                 Err(Stop::Yielded) => Ok(false),
-                Err(Stop::Failed(error)) => Err(error),
+                Err(stop) => Err(stop.into_error()),
             }
         };
         fixture.store.with_writer(soon(), Duration::from_secs(60), run)
@@ -128,11 +129,11 @@ async fn a_full_store_refuses_and_serves_on() {
 async fn a_store_that_is_closed_says_so_and_opens_again_whole() {
     let fixture = Fixture::new().await;
     fixture.execute("INSERT INTO plain VALUES (3, 'three')", vec![]).await.unwrap();
-    fixture.stores.close().await;
+    fixture.stores.close(soon()).await;
     assert!(matches!(fixture.query("SELECT 1", vec![]).await, Err(SqlError::Unavailable(_))));
     let folder = fixture.folder.path().join("stores");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "the log is in the file");
-    let again = SqliteStores::open(&folder, SqliteSettings::default()).unwrap().store("test").await.unwrap();
+    let again = stores(&folder, SqliteSettings::default()).store("test").await.unwrap();
     let rows = again.query("SELECT count(*) FROM plain", vec![], soon()).await.unwrap();
     assert_eq!(rows.rows, [[Value::Int64(3)]]);
 }

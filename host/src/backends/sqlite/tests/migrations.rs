@@ -91,7 +91,7 @@ async fn migrations_may_change_the_schema_and_nothing_else() {
 async fn two_openers_migrate_the_same_file_once() {
     let fixture = Fixture::new().await;
     let folder = fixture.folder.path().join("stores");
-    let other = SqliteStores::open(&folder, SqliteSettings::default()).unwrap().store("test").await.unwrap();
+    let other = stores(&folder, SqliteSettings::default()).store("test").await.unwrap();
     let list = [migration(1, USERS), migration(2, "INSERT INTO plain VALUES (3, 'x')"), migration(3, "-- last")];
     let (first, second) = tokio::join!(fixture.store.migrate(&list, Policy::Any), other.migrate(&list, Policy::Any));
     let (first, second) = (first.unwrap(), second.unwrap());
@@ -103,12 +103,13 @@ async fn two_openers_migrate_the_same_file_once() {
 async fn the_hosts_own_database_opens_twice() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        let store = open_host_database(&folder.path().join("host.db"), SqliteSettings::default()).await.unwrap();
+        let store =
+            open_host_database(&folder.path().join("host.db"), SqliteSettings::default(), &threads()).await.unwrap();
         let upsert = "INSERT INTO trust_state (one, serial) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET serial = ?1";
         assert_eq!(store.execute(upsert, vec![Value::Int64(4)], soon()).await, Ok(1));
         let orphan =
             "INSERT INTO plugin_versions (id, digest, seq, version, installed_at) VALUES ('a/b', 'd', 1, '1.0.0', 0)";
         assert!(matches!(store.execute(orphan, vec![], soon()).await, Err(SqlError::ForeignKeyViolation(_))));
-        store.close().await;
+        store.close(soon()).await;
     }
 }

@@ -2,19 +2,25 @@
 
 mod expanding;
 mod functions;
+mod inline;
 mod limits;
+mod measure;
 mod migrations;
+mod stacks;
+mod threads;
 mod transactions;
 mod values;
 mod walls;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Migration, Policy, SqliteSettings, SqliteStore, SqliteStores};
+use super::{Migration, Policy, SqliteSettings, SqliteStore, SqliteStores, SqliteThreads};
 use crate::backends::sql::{SqlError, Value};
+use crate::telemetry::metrics::Metrics;
 
 /// A store with a table `users`, and the folder that it lives in.
 struct Fixture {
@@ -40,7 +46,7 @@ impl Fixture {
 
     async fn with(settings: SqliteSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let stores = SqliteStores::open(&folder.path().join("stores"), settings).unwrap();
+        let stores = stores(&folder.path().join("stores"), settings);
         let store = stores.store("test").await.unwrap();
         store.migrate(&[migration(1, USERS)], Policy::Any).await.unwrap();
         Self { folder, stores, store }
@@ -59,6 +65,15 @@ impl Fixture {
         let [Value::Int64(count)] = rows[0][..] else { panic!("{rows:?}") };
         count
     }
+}
+
+/// The stores of a folder on threads of their own.
+fn stores(folder: &Path, settings: SqliteSettings) -> SqliteStores {
+    SqliteStores::open(folder, settings, threads()).unwrap()
+}
+
+fn threads() -> SqliteThreads {
+    SqliteThreads::new(&SqliteSettings::default(), Metrics::new().unwrap().sqlite())
 }
 
 fn migration(version: u64, sql: &str) -> Migration {

@@ -159,7 +159,7 @@ async fn another_process_that_writes_is_waited_for_until_the_deadline() {
     let fixture = Fixture::new().await;
     let folder = fixture.folder.path().join("stores");
     // A second opener of the same file stands for another process: they share nothing but the file's locks.
-    let other = SqliteStores::open(&folder, SqliteSettings::default()).unwrap().store("test").await.unwrap();
+    let other = stores(&folder, SqliteSettings::default()).store("test").await.unwrap();
     let transaction = other.begin(soon()).await.unwrap();
     let short = Instant::now() + Duration::from_millis(50);
     let (sql, params) = insert(3);

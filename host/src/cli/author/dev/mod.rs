@@ -103,7 +103,7 @@ async fn serve(crates: Vec<Crate>, home: Home, key: SecretKey, how: &How, starte
     let address = listeners.rest.local_addr()?;
     let grpc = listeners.grpc.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?;
     let stop = CancellationToken::new();
-    watch_signals(stop.clone())?;
+    watch_signals(stop.clone(), home.config.server.rest.shutdown_deadline.get())?;
     // Before the first build: what is saved during it is not missed.
     let mut watch =
         Watch::start(&crates.iter().map(|one| (&one.project, &one.toolchain)).collect::<Vec<_>>(), &how.wit).await?;
