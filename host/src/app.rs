@@ -144,10 +144,15 @@ impl App {
         watch(&metrics, &services, &live, &compiler)?;
         let sqlite = sqlite_settings(&config);
         let threads = SqliteThreads::new(&sqlite, metrics.sqlite());
-        let host_database = open_host_database(&data.join(&config.plugins.registry), sqlite.clone(), &threads)
+        // A plugin's file is kept in one transaction.
+        let max_wal_bytes = sqlite.max_wal_bytes.max(config.plugins.max_file_bytes.as_u64().saturating_mul(4));
+        let of_host = SqliteSettings { max_wal_bytes, ..sqlite.clone() };
+        let host_database = open_host_database(&data.join(&config.plugins.registry), of_host, &threads)
             .await
             .context("plugins.registry")?;
         let stores = Arc::new(SqliteStores::open(&data.join("stores"), sqlite, threads)?);
+        let used = (stores.clone(), host_database.clone());
+        metrics.watch_stores(move || used.0.usage().into_iter().chain([used.1.usage()]).collect())?;
 
         let catalog = Arc::new(LiveCatalog::default());
         let health = Arc::new(Health::new(catalog.clone(), options.development));
@@ -453,6 +458,10 @@ fn sqlite_settings(config: &Config) -> SqliteSettings {
         max_rows: sqlite.max_rows,
         max_result_bytes: sqlite.max_result_bytes.as_u64(),
         max_database_bytes: sqlite.max_size.as_u64(),
+        wal_checkpoint_bytes: sqlite.wal_checkpoint.as_u64(),
+        max_wal_bytes: sqlite.max_wal.as_u64(),
+        max_memory_bytes: sqlite.max_memory.as_u64(),
+        max_total_memory_bytes: sqlite.max_total_memory.as_u64(),
         ..SqliteSettings::default()
     }
 }

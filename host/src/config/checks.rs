@@ -242,6 +242,25 @@ fn sqlite(sqlite: &Sqlite, rules: &mut Rules) {
         "must be from 1 to 64",
     );
     rules.must(sqlite.max_size.as_u64() >= 1 << 20, &["database.sqlite.max_size"], "must be at least 1MiB");
+    let (wal_checkpoint, max_wal) = ("database.sqlite.wal_checkpoint", "database.sqlite.max_wal");
+    rules.must(sqlite.wal_checkpoint.as_u64() >= 256 << 10, &[wal_checkpoint], "must be at least 256KiB");
+    rules.must(
+        sqlite.wal_checkpoint.as_u64() <= sqlite.max_wal.as_u64() / 2,
+        &[wal_checkpoint, max_wal],
+        "must be at most half of `database.sqlite.max_wal`, or writes are refused before the log is moved into the file",
+    );
+    rules.must(
+        sqlite.max_wal.as_u64() <= sqlite.max_size.as_u64() / 2,
+        &[max_wal, "database.sqlite.max_size"],
+        "must be at most half of `database.sqlite.max_size`, which the log is a part of",
+    );
+    let (memory, total) = ("database.sqlite.max_memory", "database.sqlite.max_total_memory");
+    rules.must(
+        sqlite.max_memory.as_u64() >= (u64::from(sqlite.read_connections) + 1).saturating_mul(1 << 20),
+        &[memory, "database.sqlite.read_connections"],
+        "must be at least 1MiB for each connection: `database.sqlite.read_connections` and the writer",
+    );
+    rules.at_most((memory, sqlite.max_memory), (total, sqlite.max_total_memory));
 }
 
 fn limits(limits: &Limits, rules: &mut Rules) {

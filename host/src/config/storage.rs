@@ -38,8 +38,16 @@ pub struct Sqlite {
     pub max_rows: u32,
     /// The most bytes one query may answer.
     pub max_result_bytes: ByteSize,
-    /// The largest a store's file may grow.
+    /// What a store's file, its write-ahead log and its temporary files may take together.
     pub max_size: ByteSize,
+    /// The size of a write-ahead log past which new reads wait until it was moved into the file.
+    pub wal_checkpoint: ByteSize,
+    /// The size of a write-ahead log past which writes are refused.
+    pub max_wal: ByteSize,
+    /// The memory that SQLite may use for one store.
+    pub max_memory: ByteSize,
+    /// The memory that SQLite may use for all stores.
+    pub max_total_memory: ByteSize,
 }
 
 /// SQLite's `synchronous`, which decides when a commit counts as written.

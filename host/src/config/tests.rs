@@ -159,6 +159,16 @@ fn rules_over_values_name_what_they_compare() {
     assert!(errors[2].starts_with("local.toml:5: server.rest.docs_allow: "), "{errors:?}");
     let credentials = "server.rest.cors = { origins = [\"*\"], credentials = true }\n";
     assert_eq!(load(&[("local.toml", credentials)], &[]).unwrap_err().len(), 1);
+    for (text, keys) in [
+        ("max_size = \"64MiB\"", ["max_size", "max_wal"]),
+        ("wal_checkpoint = \"65MiB\"", ["wal_checkpoint", "max_wal"]),
+        ("read_connections = 64", ["max_memory", "read_connections"]),
+        ("max_memory = \"1GiB\"", ["max_memory", "max_total_memory"]),
+    ] {
+        let errors = load(&[("local.toml", &format!("[database.sqlite]\n{text}\n"))], &[]).unwrap_err();
+        let named = keys.iter().all(|key| errors[0].contains(&format!("database.sqlite.{key}")));
+        assert!(errors.len() == 1 && named, "{errors:?}");
+    }
 }
 
 #[test]

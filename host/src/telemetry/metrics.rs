@@ -15,6 +15,7 @@ mod calls;
 mod connections;
 mod requests;
 mod sqlite;
+mod stores;
 mod watched;
 
 use calls::OUTCOMES;
@@ -22,6 +23,7 @@ pub use calls::{CallMetrics, CallRecord};
 pub use connections::ConnectionMetrics;
 pub use requests::{GrpcMetrics, InFlight, RouteMetrics};
 pub use sqlite::SqliteMetrics;
+pub use stores::StoreUsage;
 pub use watched::Watched;
 
 use super::process;

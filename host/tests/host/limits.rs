@@ -164,7 +164,8 @@ async fn what_a_plugin_asks_for_is_cut_to_what_the_operator_allows() {
 #[tokio::test]
 async fn queries_and_cache_entries_are_bounded() {
     let settings = "[database.sqlite]\nmax_rows = 10\nmax_result_bytes = \"200B\"\nmax_size = \"1MiB\"
-        statement_timeout = \"200ms\"\n[cache]\nmax_key_bytes = \"8B\"\nmax_value_bytes = \"16B\"\nmax_ttl = \"1ms\"";
+        max_wal = \"512KiB\"\nwal_checkpoint = \"256KiB\"\nstatement_timeout = \"200ms\"
+        [cache]\nmax_key_bytes = \"8B\"\nmax_value_bytes = \"16B\"\nmax_ttl = \"1ms\"";
     let limits = guest_with("chaos", &chaos_limits(PATIENT));
     let host = Setup::new().settings(settings).plugin("chaos", &limits).start();
     assert_eq!(post(&host, "chaos/many-rows", json!({ "count": 5 })).await, (200, json!(5)));

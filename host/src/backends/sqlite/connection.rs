@@ -7,6 +7,7 @@ use std::time::Instant;
 use libsqlite3_sys as ffi;
 use rusqlite::OpenFlags;
 
+use super::account::Account;
 use super::control::{Control, Until};
 use super::errors::{Phase, cannot_open, translate};
 use super::prepared::{Cache, Compiler, Run, Stop};
@@ -30,6 +31,7 @@ pub(super) struct Connection {
     of_host: Cache,
     control: Arc<Control>,
     handle: Handle,
+    account: &'static Account,
     settings: Arc<SqliteSettings>,
 }
 
@@ -40,7 +42,9 @@ impl Connection {
         readonly: bool,
         settings: &Arc<SqliteSettings>,
         control: Arc<Control>,
+        account: &'static Account,
     ) -> Result<Self, SqlError> {
+        let _entered = account.enter();
         let open = || {
             let access = match readonly {
                 true => OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -49,14 +53,14 @@ impl Connection {
             let owner = rusqlite::Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             owner.busy_timeout(settings.busy_timeout)?;
             owner.execute_batch(&pragmas(readonly, settings))?;
-            let heap = i64::try_from(settings.max_heap_bytes).unwrap_or(i64::MAX);
-            Handle::new(owner, Arc::clone(&control), &limits(settings), heap)
+            Handle::new(owner, Arc::clone(&control), &limits(settings))
         };
         Ok(Self {
             handle: open().map_err(|error| cannot_open(path, &error))?,
             of_plugin: Cache::new(settings.statement_cache),
             of_host: Cache::new(settings.statement_cache),
             control,
+            account,
             settings: Arc::clone(settings),
         })
     }
@@ -64,6 +68,11 @@ impl Connection {
     /// What others may cancel its work by.
     pub(super) fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// The account of its store.
+    pub(super) fn account(&self) -> &'static Account {
+        self.account
     }
 
     /// Whether a transaction is open.
@@ -98,6 +107,7 @@ impl Connection {
 
     /// Writes; answers how many rows were changed. A statement that only reads is denied.
     pub(super) fn execute(&mut self, mode: Mode, sql: &str, params: &[Value], until: Until) -> Result<u64, Stop> {
+        self.make_room(until)?;
         self.run(mode, sql, params, until, |run| {
             if run.prepared.readonly && mode != Mode::Host {
                 return Err(SqlError::Denied("this statement only reads; use `query`".to_owned()).into());
@@ -109,6 +119,8 @@ impl Connection {
 
     /// Runs every statement of a script, whose parameters are none and whose rows nobody wants.
     pub(super) fn script(&mut self, mode: Mode, script: &str, until: Until) -> Result<(), SqlError> {
+        self.make_room(until).map_err(Stop::into_error)?;
+        let _entered = self.account.enter();
         let mut rest = script;
         let mut again = 0;
         while !rest.trim_start().is_empty() {
@@ -151,6 +163,7 @@ impl Connection {
 
     /// Makes the open transaction last.
     pub(super) fn commit(&mut self) -> Result<(), SqlError> {
+        let _entered = self.account.enter_to_end();
         // A commit is neither cancelled nor timed: it would be known neither as done nor as undone.
         let committed = self.execute(Mode::Host, "COMMIT", &[], unlimited());
         self.control.committed();
@@ -159,16 +172,32 @@ impl Connection {
 
     /// Leaves the connection without an open transaction; false where that failed and it must not be used again.
     pub(super) fn clean(&mut self) -> bool {
+        let _entered = self.account.enter_to_end();
         !self.in_transaction() || self.execute(Mode::Host, "ROLLBACK", &[], unlimited()).is_ok()
     }
 
     /// Moves what the write-ahead log holds into the file, except for pages that are still being read.
     pub(super) fn checkpoint(&mut self) {
         self.clean();
-        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
-        if let Err(error) = self.query(Mode::Host, checkpoint, &[], Limits { rows: 1, bytes: 1024 }, unlimited()) {
-            tracing::debug!(?error, "no checkpoint at close");
+        if !self.cut_log() {
+            tracing::debug!(store = self.account.name(), "no checkpoint at close");
         }
+    }
+
+    /// Moves the write-ahead log into the file and cuts it, without waiting for anybody; false where somebody was in the
+    /// way.
+    pub(super) fn cut_log(&mut self) -> bool {
+        let _entered = self.account.enter_to_end();
+        // Past its deadline nothing waits for a lock.
+        self.control.arm(Mode::Host, Until { deadline: Instant::now(), steps: None, job: 0 });
+        self.handle.cut_log()
+    }
+
+    /// Forgets what is kept to be used again.
+    fn relieve(&mut self) {
+        self.of_plugin.clear();
+        self.of_host.clear();
+        self.handle.release_memory();
     }
 
     fn failed(&self, code: i32) -> SqlError {
@@ -176,9 +205,26 @@ impl Connection {
         translate(self.handle.failure(code), Phase::Run, &self.control, max_value)
     }
 
+    /// Runs a statement, and keeps little of it where the store's memory is tight.
+    fn run<T>(
+        &mut self,
+        mode: Mode,
+        sql: &str,
+        params: &[Value],
+        until: Until,
+        body: impl FnMut(&mut Run<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let _entered = self.account.enter();
+        let result = self.compile_and_run(mode, sql, params, until, body);
+        if self.account.is_tight() {
+            self.relieve();
+        }
+        result
+    }
+
     /// Runs a statement. Where the tables have changed since it was compiled it is compiled again: here, as SQLite cannot
     /// do it for a statement of ours, and so never on a thread that serves others.
-    fn run<T>(
+    fn compile_and_run<T>(
         &mut self,
         mode: Mode,
         sql: &str,
@@ -233,7 +279,8 @@ fn run_to_end(statement: &mut Statement) -> Result<(), i32> {
 }
 
 fn pragmas(readonly: bool, settings: &SqliteSettings) -> String {
-    let mut pragmas = "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;".to_owned();
+    let mut pragmas =
+        format!("PRAGMA foreign_keys = ON; PRAGMA temp_store = FILE; PRAGMA cache_size = -{};", settings.cache_kib());
     if readonly {
         return pragmas + "PRAGMA query_only = ON;";
     }
@@ -241,11 +288,12 @@ fn pragmas(readonly: bool, settings: &SqliteSettings) -> String {
         Synchronous::Full => "FULL",
         Synchronous::Normal => "NORMAL",
     };
-    let pages = (settings.max_database_bytes / 4096).clamp(1, u64::from(u32::MAX - 1));
     pragmas += &format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = {}; \
-         PRAGMA max_page_count = {pages};",
-        64 << 20,
+         PRAGMA wal_autocheckpoint = {}; PRAGMA max_page_count = {};",
+        settings.wal_checkpoint(),
+        settings.autocheckpoint_pages(),
+        settings.max_pages(),
     );
     pragmas
 }

@@ -2,6 +2,7 @@
 
 use libsqlite3_sys as ffi;
 
+use super::account::{self, Limit};
 use super::control::Control;
 use super::raw::Failure;
 use crate::backends::sql::SqlError;
@@ -47,8 +48,8 @@ pub(super) fn translate(failure: Failure, phase: Phase, control: &Control, max_v
             // What compiled and then failed met a value that it could not use: malformed JSON, an overflow.
             Phase::Bind | Phase::Run => SqlError::InvalidParameter(message),
         },
-        (_, ffi::SQLITE_FULL) => unavailable("it is full", code, &message),
-        (_, ffi::SQLITE_NOMEM) => unavailable("the memory for statements is used up", code, &message),
+        (_, ffi::SQLITE_FULL | ffi::SQLITE_NOMEM) => past_a_limit(code),
+        (ffi::SQLITE_IOERR_NOMEM, _) => past_a_limit(ffi::SQLITE_NOMEM),
         (_, ffi::SQLITE_IOERR | ffi::SQLITE_CANTOPEN) => unavailable("its file cannot be used", code, &message),
         _ => {
             tracing::error!(code, %message, "a SQLite statement failed");
@@ -59,13 +60,47 @@ pub(super) fn translate(failure: Failure, phase: Phase, control: &Control, max_v
 
 /// Says why a connection could not be opened, and logs the cause.
 pub(super) fn cannot_open(path: &std::path::Path, error: &rusqlite::Error) -> SqlError {
+    if let Some(limit @ (Limit::Memory | Limit::TotalMemory)) = account::take_refusal() {
+        return SqlError::Unavailable(sentence(limit).to_owned());
+    }
     tracing::error!(path = %path.display(), %error, "a SQLite file cannot be opened");
     SqlError::Unavailable("its file cannot be opened".to_owned())
 }
 
 fn unavailable(sentence: &str, code: i32, message: &str) -> SqlError {
-    tracing::error!(code, message, "a SQLite store is not available");
+    tracing::error!(store = account::current().name(), code, message, "a SQLite store is not available");
     SqlError::Unavailable(sentence.to_owned())
+}
+
+/// There was no more memory or no more room. Limits of a store are counted where they refuse something; only what the
+/// operator must know at once is logged.
+fn past_a_limit(code: i32) -> SqlError {
+    let limit = account::take_refusal();
+    match limit {
+        Some(Limit::Disk) => {
+            tracing::error!(store = account::current().name(), "the disk is full: a store cannot write");
+        }
+        None if code & 0xff == ffi::SQLITE_NOMEM => {
+            tracing::error!(store = account::current().name(), "the system gives SQLite no memory");
+            return SqlError::Unavailable("the host has no memory".to_owned());
+        }
+        limit => tracing::debug!(store = account::current().name(), ?limit, "a store is at a limit"),
+    }
+    SqlError::Unavailable(limit.map_or("it is full (database.sqlite.max_size)", sentence).to_owned())
+}
+
+fn sentence(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Memory => "the statement needs more memory than is left to the store (database.sqlite.max_memory)",
+        Limit::TotalMemory => {
+            "the stores use all the memory that they have together (database.sqlite.max_total_memory)"
+        }
+        Limit::Wal => "its write-ahead log is full, or the transaction is too large (database.sqlite.max_wal)",
+        Limit::Temporary => {
+            "the statement needs more temporary files than fit into the store (database.sqlite.max_size)"
+        }
+        Limit::Disk => "the disk is full",
+    }
 }
 
 /// `UNIQUE constraint failed: users.email` → `users.email`.

@@ -24,7 +24,15 @@ pub async fn open_host_database(
     settings: SqliteSettings,
     threads: &SqliteThreads,
 ) -> Result<Arc<SqliteStore>, MigrationError> {
-    let settings = SqliteSettings { max_rows: u32::MAX, max_result_bytes: u64::MAX, ..settings };
+    let usual = SqliteSettings::default();
+    let settings = SqliteSettings {
+        max_rows: u32::MAX,
+        max_result_bytes: u64::MAX,
+        // What it keeps has limits of its own, of versions and changes, and an upload is one transaction.
+        max_database_bytes: settings.max_database_bytes.max(usual.max_database_bytes),
+        max_wal_bytes: settings.max_wal_bytes.max(usual.max_wal_bytes),
+        ..settings
+    };
     let store = SqliteStore::open("host", path, Trust::Host, &Arc::new(settings), threads).await?;
     let migrations = MIGRATIONS.map(|(version, name, sql)| Migration { version, name: name.into(), sql: sql.into() });
     // The host knows its own tables; what it does to them is reviewed with it.

@@ -130,6 +130,8 @@ impl SqliteStore {
         let limit = self.settings.migration_timeout;
         let mode = if self.mode == Mode::Host { Mode::Host } else { Mode::Migration };
         self.with_writer(Instant::now() + limit, limit, move |connection, until| {
+            // A migration is one transaction however large the tables are.
+            let _lifted = connection.account().lift_wal_limit();
             // Failures of migrations are an answer here, not an error of the store.
             Ok(run(connection, mode, &list, policy, until))
         })

@@ -3,13 +3,17 @@
 //! A store's file is reached through `Connection`s, each used by one thread at a time. Statements are compiled and run on
 //! threads that all stores share (`threads.rs`); only a short read that is compiled already runs on the thread that asks.
 
+mod account;
+mod checkpoint;
 mod connection;
 mod control;
 mod ddl;
 mod errors;
 mod expand;
+mod files;
 mod functions;
 mod host;
+mod memory;
 mod migrate;
 mod pool;
 mod prepared;

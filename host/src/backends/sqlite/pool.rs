@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
+use super::account::Account;
 use super::connection::Connection;
 use super::control::{Control, GaveUp};
 use super::prepared::Stop;
@@ -28,6 +29,9 @@ pub(super) struct Pool {
     readonly: bool,
     settings: Arc<SqliteSettings>,
     lane: Arc<Lane>,
+    account: &'static Account,
+    /// Rung when the log is long after a write.
+    long_log: Arc<Notify>,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
     size: u32,
@@ -41,11 +45,13 @@ impl Pool {
         size: u32,
         settings: Arc<SqliteSettings>,
         lane: Arc<Lane>,
+        account: &'static Account,
+        long_log: Arc<Notify>,
     ) -> Arc<Self> {
         let size = size.max(1);
         let permits = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
         let (idle, waiting) = (Mutex::default(), AtomicU32::new(0));
-        Arc::new(Self { path, readonly, settings, lane, idle, permits, size, waiting })
+        Arc::new(Self { path, readonly, settings, lane, account, long_log, idle, permits, size, waiting })
     }
 
     /// A connection, as soon as one is free and before the deadline. It is opened by the first job on it.
@@ -58,12 +64,29 @@ impl Pool {
             Err(TryAcquireError::Closed) => return Err(closed()),
             Err(TryAcquireError::NoPermits) => self.wait(deadline).await?,
         };
+        Ok(self.lend(permit))
+    }
+
+    fn lend(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Lease {
         let connection = self.idle.lock().pop();
         let control = match &connection {
             Some(connection) => Arc::clone(connection.control()),
             None => Arc::new(Control::new(self.settings.busy_timeout)),
         };
-        Ok(Lease { connection, control, pool: Arc::clone(self), permit: Some(permit) })
+        Lease { connection, control, pool: Arc::clone(self), permit: Some(permit) }
+    }
+
+    /// A connection for the host itself, which waits in the same queue and is not refused because it is long.
+    pub(super) async fn acquire_for_host(self: &Arc<Self>, deadline: Instant) -> Option<Lease> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = tokio::time::timeout_at(deadline.into(), permit).await.ok()?.ok()?;
+        Some(self.lend(permit))
+    }
+
+    /// Every place, once those who have one are done: until it is dropped nobody else gets a connection.
+    pub(super) async fn hold(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+        let all = Arc::clone(&self.permits).acquire_many_owned(self.size);
+        tokio::time::timeout_at(deadline.into(), all).await.ok()?.ok()
     }
 
     async fn wait(self: &Arc<Self>, deadline: Instant) -> Result<OwnedSemaphorePermit, SqlError> {
@@ -190,7 +213,7 @@ impl Lease {
             Some(connection) => connection,
             None => {
                 let pool = &self.pool;
-                Connection::open(&pool.path, pool.readonly, &pool.settings, Arc::clone(&self.control))?
+                Connection::open(&pool.path, pool.readonly, &pool.settings, Arc::clone(&self.control), pool.account)?
             }
         };
         Ok(self.connection.insert(connection))
@@ -230,6 +253,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let (Some(mut connection), permit) = (self.connection.take(), self.permit.take()) else { return };
         let pool = Arc::clone(&self.pool);
+        if !pool.readonly && pool.account.wal_is_long() {
+            pool.long_log.notify_one();
+        }
         let given_up = self.control.is_given_up() || std::thread::panicking() || pool.permits.is_closed();
         if !given_up && !connection.in_transaction() {
             pool.idle.lock().push(connection);

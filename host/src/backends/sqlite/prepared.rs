@@ -68,6 +68,11 @@ impl Cache {
         self.statements.remove(sql);
     }
 
+    /// Forgets every statement.
+    pub(super) fn clear(&mut self) {
+        self.statements.clear();
+    }
+
     /// The statement with this text, compiled where it is not there; the one that was not used for longest makes room.
     pub(super) fn get(
         &mut self,

@@ -1,4 +1,4 @@
-//! The only unsafe code of the SQLite backend: SQLite's C interface behind safe types.
+//! SQLite's C interface behind safe types.
 //!
 //! rusqlite opens, configures and closes a connection; statements run here, on its handle. That is for the walls, which
 //! need the handle anyway (authorizer, limits, the tail of a statement, declared column types), and because statements are
@@ -65,7 +65,6 @@ impl Handle {
         owner: rusqlite::Connection,
         control: Arc<Control>,
         limits: &[(c_int, c_int)],
-        max_heap: i64,
     ) -> Result<Self, rusqlite::Error> {
         let watched = Arc::clone(&control);
         owner.progress_handler(CHECK_EVERY, Some(move || !watched.may_go_on()))?;
@@ -76,7 +75,6 @@ impl Handle {
         // `context` outlives it (see the top of the file).
         unsafe {
             let db = NonNull::new(owner.handle()).ok_or(rusqlite::Error::InvalidQuery)?;
-            ffi::sqlite3_hard_heap_limit64(max_heap);
             ffi::sqlite3_set_authorizer(db.as_ptr(), Some(authorize), context);
             ffi::sqlite3_busy_handler(db.as_ptr(), Some(wait_for_lock), context);
             for (switch, on) in SWITCHES {
@@ -93,6 +91,20 @@ impl Handle {
             }
             Ok(Self { db, _owner: owner, control })
         }
+    }
+
+    /// Moves the write-ahead log into the file and cuts it; false where that was not done to the end.
+    pub(super) fn cut_log(&mut self) -> bool {
+        let (db, mode) = (self.db.as_ptr(), ffi::SQLITE_CHECKPOINT_TRUNCATE);
+        // SAFETY: the handle is open; null is every database of it, and the counts are not asked for.
+        let code = unsafe { ffi::sqlite3_wal_checkpoint_v2(db, ptr::null(), mode, ptr::null_mut(), ptr::null_mut()) };
+        code == ffi::SQLITE_OK
+    }
+
+    /// Frees cached pages and other memory that is kept to be used again.
+    pub(super) fn release_memory(&mut self) {
+        // SAFETY: the handle is open.
+        unsafe { ffi::sqlite3_db_release_memory(self.db.as_ptr()) };
     }
 
     /// Sets the longest value, and the longest row, in bytes that what runs next may meet.

@@ -48,11 +48,48 @@ pub struct SqliteSettings {
     pub max_batch: u32,
     /// Prepared statements kept for every connection: 128.
     pub statement_cache: usize,
-    /// The size a store's file may reach, in bytes: 4 GiB.
+    /// What a store's file, its write-ahead log and its temporary files may take together, in bytes: 4 GiB.
     pub max_database_bytes: u64,
-    /// Memory that SQLite may use in the whole process, in bytes: 512 MiB. Sorting happens in memory, never in files
-    /// outside the data folder, so this is what bounds it.
-    pub max_heap_bytes: u64,
+    /// The size of the write-ahead log past which new reads wait until it was moved into the file, in bytes: 32 MiB.
+    pub wal_checkpoint_bytes: u64,
+    /// The size that the write-ahead log may reach, in bytes: 128 MiB. Writes past it are refused.
+    pub max_wal_bytes: u64,
+    /// Memory that SQLite may use for a store, in bytes: 64 MiB. Sorts that need more go to temporary files.
+    pub max_memory_bytes: u64,
+    /// Memory that SQLite may use for all stores, in bytes: 256 MiB. A store may have 4 MiB however much others use.
+    pub max_total_memory_bytes: u64,
+}
+
+/// The size of a page of every store, in bytes: SQLite's default.
+const PAGE: u64 = 4096;
+
+impl SqliteSettings {
+    /// What the write-ahead log may reach: half of the store's part of the disk at most.
+    pub(super) fn wal_limit(&self) -> u64 {
+        self.max_wal_bytes.min(self.max_database_bytes / 2)
+    }
+
+    /// The size of the log from which on it is moved into the file.
+    pub(super) fn wal_checkpoint(&self) -> u64 {
+        self.wal_checkpoint_bytes.min(self.wal_limit() / 2)
+    }
+
+    /// The pages in the log after which SQLite tries to move them into the file: its own 1,000, or half of what is long.
+    pub(super) fn autocheckpoint_pages(&self) -> u64 {
+        (self.wal_checkpoint() / PAGE / 2).clamp(1, 1_000)
+    }
+
+    /// The pages that a store's file may have: what the log leaves of the disk.
+    pub(super) fn max_pages(&self) -> u32 {
+        let pages = (self.max_database_bytes - self.wal_limit()) / PAGE;
+        u32::try_from(pages).unwrap_or(u32::MAX - 1).clamp(1, u32::MAX - 1)
+    }
+
+    /// The pages that a connection caches, as KiB: a quarter of the store's memory for all of them, 2 MiB each at most.
+    pub(super) fn cache_kib(&self) -> u64 {
+        let connections = u64::from(self.read_connections.max(1)) + 1;
+        (self.max_memory_bytes / 4 / connections / 1024).clamp(64, 2_000)
+    }
 }
 
 impl Default for SqliteSettings {
@@ -75,7 +112,10 @@ impl Default for SqliteSettings {
             max_batch: 1_000,
             statement_cache: 128,
             max_database_bytes: 4 << 30,
-            max_heap_bytes: 512 << 20,
+            wal_checkpoint_bytes: 32 << 20,
+            max_wal_bytes: 128 << 20,
+            max_memory_bytes: 64 << 20,
+            max_total_memory_bytes: 256 << 20,
         }
     }
 }

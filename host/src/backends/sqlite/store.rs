@@ -4,6 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::account::{self, OpenAccount};
+use super::checkpoint::keep_short;
 use super::connection::{Connection, Limits};
 use super::control::Until;
 use super::pool::{Lease, Pool};
@@ -13,6 +18,7 @@ use super::threads::SqliteThreads;
 use super::transaction::SqliteTransaction;
 use super::walls::Mode;
 use crate::backends::sql::{Rows, SqlError, Statement, Value};
+use crate::telemetry::metrics::StoreUsage;
 
 /// Whose SQL a store runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub struct SqliteStore {
     pub(super) settings: Arc<SqliteSettings>,
     pub(super) readers: Arc<Pool>,
     writer: Arc<Pool>,
+    account: OpenAccount,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl SqliteStore {
@@ -46,14 +54,24 @@ impl SqliteStore {
         threads: &SqliteThreads,
     ) -> Result<Self, SqlError> {
         let (reading, writing) = threads.lanes(name);
-        let pool = |readonly, size, lane| Pool::new(path.to_owned(), readonly, size, Arc::clone(settings), lane);
+        let account = account::open(name, path, settings);
+        let long_log = Arc::new(Notify::new());
+        let pool = |readonly, size, lane| {
+            let (path, settings, long_log) = (path.to_owned(), Arc::clone(settings), Arc::clone(&long_log));
+            Pool::new(path, readonly, size, settings, lane, *account, long_log)
+        };
+        let (readers, writer) = (pool(true, settings.read_connections, reading), pool(false, 1, writing));
+        let keeper = keep_short(Arc::clone(&readers), Arc::clone(&writer), *account, long_log, Arc::clone(settings));
+        let keeper = AbortOnDropHandle::new(tokio::spawn(keeper));
         let store = Self {
             name: name.to_owned(),
             path: path.to_owned(),
             mode: if trust == Trust::Host { Mode::Host } else { Mode::Plugin },
             settings: Arc::clone(settings),
-            readers: pool(true, settings.read_connections, reading),
-            writer: pool(false, 1, writing),
+            readers,
+            writer,
+            account,
+            keeper,
         };
         store.make_host_tables().await?;
         Ok(store)
@@ -69,6 +87,12 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What it uses, and what its limits have refused.
+    #[must_use]
+    pub fn usage(&self) -> StoreUsage {
+        self.account.usage()
     }
 
     /// Reads: exactly one statement that changes nothing. A short read that is compiled already runs at once on the
@@ -155,6 +179,7 @@ impl SqliteStore {
     /// Closes it: waits for running calls, then moves the write-ahead log into the file. It does not take longer than
     /// until the deadline; the log is kept then, and nothing is lost.
     pub async fn close(&self, deadline: Instant) {
+        self.keeper.abort();
         self.readers.close(deadline).await;
         self.writer.close(deadline).await;
     }

@@ -12,6 +12,7 @@ use super::settings::SqliteSettings;
 use super::store::{SqliteStore, Trust};
 use super::threads::SqliteThreads;
 use crate::backends::sql::SqlError;
+use crate::telemetry::metrics::StoreUsage;
 
 /// The longest name of a store in bytes.
 const MAX_NAME: usize = 128;
@@ -51,6 +52,12 @@ impl SqliteStores {
         })
         .await
         .cloned()
+    }
+
+    /// What each store that is open uses.
+    #[must_use]
+    pub fn usage(&self) -> Vec<StoreUsage> {
+        self.open.lock().values().filter_map(|cell| cell.get()).map(|store| store.usage()).collect()
     }
 
     /// Closes every store, all at once and until the deadline at most; none can be used afterwards.

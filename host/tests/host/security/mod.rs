@@ -19,6 +19,7 @@ mod places;
 mod records;
 mod slow_clients;
 mod sql_threads;
+mod store_growth;
 mod streams;
 mod total_memory;
 mod trusted;

@@ -1,7 +1,9 @@
 //! Against real files in folders of their own.
 
+mod accounts;
 mod expanding;
 mod functions;
+mod growth;
 mod inline;
 mod limits;
 mod measure;
