@@ -9,15 +9,17 @@ use arcana_signing::envelope;
 use serde_json::json;
 
 use crate::small::{answer, codes, expect, json_log, plugin, stopped};
-use crate::support::Setup;
+use crate::support::{Setup, threads};
 
 /// The bytes that the host's database keeps of a digest.
 async fn kept_in_database(setup: &Setup, digest: &str) -> Vec<u8> {
     let settings = Arc::new(SqliteSettings::default());
-    let database = SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings).await.unwrap();
+    let database =
+        SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings, &threads()).await.unwrap();
     let sql = format!("SELECT bytes FROM plugin_files WHERE digest = '{digest}' ORDER BY part");
-    let rows = database.query(&sql, Vec::new(), Instant::now() + Duration::from_secs(10)).await.unwrap().rows;
-    database.close().await;
+    let until = Instant::now() + Duration::from_secs(10);
+    let rows = database.query(&sql, Vec::new(), until).await.unwrap().rows;
+    database.close(until).await;
     let part = |row: Vec<arcana::backends::sql::Value>| match row.into_iter().next() {
         Some(arcana::backends::sql::Value::Bytes(bytes)) => bytes,
         other => panic!("{other:?}"),
@@ -69,10 +71,11 @@ async fn a_forged_file_of_the_folder_never_overwrites_a_kept_copy() {
     let setup = stopped(host);
     fs::remove_file(&kept).unwrap();
     let settings = Arc::new(SqliteSettings::default());
-    let database = SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings).await.unwrap();
+    let database =
+        SqliteStore::open("host", &setup.path("data/host.db"), Trust::Host, &settings, &threads()).await.unwrap();
     let until = Instant::now() + Duration::from_secs(10);
     database.execute("DELETE FROM plugin_files", Vec::new(), until).await.unwrap();
-    database.close().await;
+    database.close(until).await;
     let host = setup.start();
     assert_eq!((answer(&host, "/app").await.0, codes(&host)), (404, expect([("test/app", "UNREADABLE")])));
     let setup = stopped(host);
