@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::backends::memory_cache::{CacheSettings, MemoryCache};
-use crate::backends::sqlite::{self, SqliteSettings, SqliteStores, SqliteThreads, open_host_database};
+use crate::backends::sqlite::{self, SqlLimits, SqliteSettings, SqliteStores, SqliteThreads, open_host_database};
 use crate::capabilities::{HostWork, Services};
 use crate::config::{Algorithm, Config, Synchronous};
 use crate::ingress::access::Gate;
@@ -462,6 +462,16 @@ fn sqlite_settings(config: &Config) -> SqliteSettings {
         max_wal_bytes: sqlite.max_wal.as_u64(),
         max_memory_bytes: sqlite.max_memory.as_u64(),
         max_total_memory_bytes: sqlite.max_total_memory.as_u64(),
+        limits: SqlLimits {
+            nesting: sqlite.limits.nesting,
+            common_tables: sqlite.limits.common_tables,
+            sources: sqlite.limits.sources,
+            references: sqlite.limits.references,
+            tables: sqlite.limits.tables,
+            indexes: sqlite.limits.indexes,
+            triggers: sqlite.limits.triggers,
+            trigger_chain: sqlite.limits.trigger_chain,
+        },
         ..SqliteSettings::default()
     }
 }

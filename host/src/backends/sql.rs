@@ -72,6 +72,14 @@ pub enum SqlError {
     /// More bytes than the limit given here.
     #[error("more than {0} bytes")]
     TooLarge(u64),
+    /// Compiling the statement would take more than a setting allows; a sentence names both.
+    #[error("not allowed: {sentence}")]
+    Limit {
+        /// The setting, below `database.sqlite.limits`.
+        limit: &'static str,
+        /// What exceeds it.
+        sentence: String,
+    },
     /// The caller may not do this; a sentence says what.
     #[error("not allowed: {0}")]
     Denied(String),

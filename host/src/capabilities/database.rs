@@ -35,11 +35,12 @@ impl View<'_> {
     }
 }
 
-/// Counts an answer that was larger than the settings allow.
+/// Counts a statement, or an answer, that was larger than the settings allow.
 fn refused(error: &sql::SqlError, metrics: &StoreMetrics) {
     match error {
         sql::SqlError::TooManyRows(_) => metrics.rows_full.inc(),
         sql::SqlError::TooLarge(_) => metrics.result_full.inc(),
+        sql::SqlError::Limit { limit, .. } => metrics.refused(limit),
         _ => {}
     }
 }
@@ -69,7 +70,7 @@ impl Host for View<'_> {
         let _timer = granted.metrics.statements.start_timer();
         let changed =
             granted.store.execute(&sql, params.into_iter().map(Into::into).collect(), self.state.call.deadline).await;
-        Ok(changed.map_err(Into::into))
+        Ok(changed.inspect_err(|error| refused(error, &granted.metrics)).map_err(Into::into))
     }
 
     async fn batch(&mut self, store: String, statements: Vec<Statement>) -> wasmtime::Result<Result<Vec<u64>, Error>> {
@@ -85,7 +86,8 @@ impl Host for View<'_> {
             })
             .collect();
         let _timer = granted.metrics.statements.start_timer();
-        Ok(granted.store.batch(statements, self.state.call.deadline).await.map_err(Into::into))
+        let changed = granted.store.batch(statements, self.state.call.deadline).await;
+        Ok(changed.inspect_err(|error| refused(error, &granted.metrics)).map_err(Into::into))
     }
 
     async fn begin(&mut self, store: String) -> wasmtime::Result<Result<Resource<OpenTransaction>, Error>> {
@@ -131,7 +133,7 @@ impl HostTransaction for View<'_> {
         let open = self.table.get_mut(&this)?;
         let _timer = open.metrics.statements.start_timer();
         let changed = open.transaction.execute(&sql, params.into_iter().map(Into::into).collect()).await;
-        Ok(changed.map_err(Into::into))
+        Ok(changed.inspect_err(|error| refused(error, &open.metrics)).map_err(Into::into))
     }
 
     async fn commit(&mut self, this: Resource<OpenTransaction>) -> wasmtime::Result<Result<(), Error>> {
@@ -216,7 +218,7 @@ impl From<sql::SqlError> for Error {
             E::Timeout => Self::Timeout,
             E::TooManyRows(limit) => Self::TooManyRows(limit),
             E::TooLarge(limit) => Self::TooLarge(limit),
-            E::Denied(what) => Self::Denied(what),
+            E::Denied(what) | E::Limit { sentence: what, .. } => Self::Denied(what),
             E::Conflict => Self::Conflict,
             E::Unavailable(what) => Self::Unavailable(what),
             // The backend's own text is for the log.

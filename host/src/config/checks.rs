@@ -261,6 +261,20 @@ fn sqlite(sqlite: &Sqlite, rules: &mut Rules) {
         "must be at least 1MiB for each connection: `database.sqlite.read_connections` and the writer",
     );
     rules.at_most((memory, sqlite.max_memory), (total, sqlite.max_total_memory));
+    let limits = &sqlite.limits;
+    // SQLite recurses over what is nested and chained, and nothing stops it while it compiles the rest.
+    for (key, value, least, most) in [
+        ("database.sqlite.limits.nesting", limits.nesting, 16, 128),
+        ("database.sqlite.limits.common_tables", limits.common_tables, 1, 1_000),
+        ("database.sqlite.limits.sources", limits.sources, 64, 4_000),
+        ("database.sqlite.limits.references", limits.references, 1_000, 200_000),
+        ("database.sqlite.limits.tables", limits.tables, 16, 10_000),
+        ("database.sqlite.limits.indexes", limits.indexes, 1, 1_000),
+        ("database.sqlite.limits.triggers", limits.triggers, 0, 10_000),
+        ("database.sqlite.limits.trigger_chain", limits.trigger_chain, 1, 256),
+    ] {
+        rules.must((least..=most).contains(&value), &[key], &format!("must be from {least} to {most}"));
+    }
 }
 
 fn limits(limits: &Limits, rules: &mut Rules) {

@@ -36,7 +36,7 @@ pub use readers::{Allowed, Readers};
 pub use security::{Algorithm, Log, LogFormat, Metrics, Observability, Passwords, Security, Tokens};
 pub use server::{App, Clients, Cors, Deployment, Grpc, Mode, ReflectionAccess, Rest, Server};
 pub use setting::{Reference, Setting};
-pub use storage::{Cache, Database, Plugins, Probation, Sqlite, Synchronous};
+pub use storage::{Cache, Database, Plugins, Probation, SqlLimits, Sqlite, Synchronous};
 pub use units::{ByteSize, HumanDuration, Secret};
 
 use layers::{KeyPath, Leaf, display_path};

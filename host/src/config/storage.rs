@@ -48,6 +48,30 @@ pub struct Sqlite {
     pub max_memory: ByteSize,
     /// The memory that SQLite may use for all stores.
     pub max_total_memory: ByteSize,
+    /// `[database.sqlite.limits]`
+    pub limits: SqlLimits,
+}
+
+/// `[database.sqlite.limits]`: what SQL may ask of SQLite's compiler.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlLimits {
+    /// Levels of parentheses, subqueries, views and common table expressions.
+    pub nesting: u32,
+    /// Common table expressions of one statement.
+    pub common_tables: u32,
+    /// Tables that a statement reads with everything in its place.
+    pub sources: u32,
+    /// Tokens that a statement may grow by with everything in its place.
+    pub references: u32,
+    /// Tables and views of a store.
+    pub tables: u32,
+    /// Indexes of a table.
+    pub indexes: u32,
+    /// Triggers of a store.
+    pub triggers: u32,
+    /// Triggers and actions of foreign keys that one write can set off one after the other.
+    pub trigger_chain: u32,
 }
 
 /// SQLite's `synchronous`, which decides when a commit counts as written.

@@ -41,7 +41,7 @@ const CALL_SECONDS: &[f64] =
 const UNROUTED: &str = "(host)";
 
 /// The limits that turn something away, as `arcana_limit_rejections_total` names them.
-const LIMITS: [&str; 20] = [
+const LIMITS: [&str; 25] = [
     "rate",
     "body",
     "answer",
@@ -58,6 +58,11 @@ const LIMITS: [&str; 20] = [
     "total_memory",
     "rows",
     "result_bytes",
+    "sql_nesting",
+    "sql_common_tables",
+    "sql_sources",
+    "sql_references",
+    "sql_trigger_chain",
     "upload",
     "uploads",
     "followers",
@@ -293,6 +298,7 @@ impl Metrics {
             statements: self.families.database_duration.with_label_values(&[store]),
             rows_full: self.families.limit("rows"),
             result_full: self.families.limit("result_bytes"),
+            refused: SQL_LIMITS.map(|(_, name)| self.families.limit(name)),
         }
     }
 }
@@ -344,6 +350,25 @@ pub struct StoreMetrics {
     pub rows_full: IntCounter,
     /// Queries with more bytes than are allowed.
     pub result_full: IntCounter,
+    refused: [IntCounter; SQL_LIMITS.len()],
+}
+
+/// The limits of `database.sqlite.limits` that statements meet, and what they are called among all limits.
+const SQL_LIMITS: [(&str, &str); 5] = [
+    ("nesting", "sql_nesting"),
+    ("common_tables", "sql_common_tables"),
+    ("sources", "sql_sources"),
+    ("references", "sql_references"),
+    ("trigger_chain", "sql_trigger_chain"),
+];
+
+impl StoreMetrics {
+    /// Counts a statement that exceeds one of `database.sqlite.limits`.
+    pub fn refused(&self, limit: &str) {
+        if let Some(place) = SQL_LIMITS.iter().position(|(setting, _)| *setting == limit) {
+            self.refused[place].inc();
+        }
+    }
 }
 
 /// A share of a gauge, taken out of it when dropped.

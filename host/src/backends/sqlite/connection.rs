@@ -8,6 +8,7 @@ use libsqlite3_sys as ffi;
 use rusqlite::OpenFlags;
 
 use super::account::Account;
+use super::bounds::{self, Facts, First, Needs, Object};
 use super::control::{Control, Until};
 use super::errors::{Phase, cannot_open, translate};
 use super::prepared::{Cache, Compiler, Run, Stop};
@@ -33,6 +34,9 @@ pub(super) struct Connection {
     handle: Handle,
     account: &'static Account,
     settings: Arc<SqliteSettings>,
+    /// The schema as it was when something was last compiled, and its version.
+    facts: Facts,
+    facts_of: Option<i64>,
 }
 
 impl Connection {
@@ -62,6 +66,8 @@ impl Connection {
             control,
             account,
             settings: Arc::clone(settings),
+            facts: Facts::default(),
+            facts_of: None,
         })
     }
 
@@ -119,14 +125,36 @@ impl Connection {
 
     /// Runs every statement of a script, whose parameters are none and whose rows nobody wants.
     pub(super) fn script(&mut self, mode: Mode, script: &str, until: Until) -> Result<(), SqlError> {
+        // SQLite would stop reading there, and what follows would go unseen.
+        if script.contains('\0') {
+            return Err(SqlError::Syntax("the script holds a NUL".to_owned()));
+        }
+        // A version that was rolled back is given again to another schema.
+        self.facts_of = None;
         self.make_room(until).map_err(Stop::into_error)?;
         let _entered = self.account.enter();
         let mut rest = script;
         let mut again = 0;
         while !rest.trim_start().is_empty() {
+            if mode != Mode::Host {
+                let first = First::of(rest);
+                let needs = first.needs();
+                if needs != Needs::Nothing {
+                    self.read_facts(until).map_err(Stop::into_error)?;
+                }
+                if needs == Needs::Schema {
+                    bounds::check_schema(&self.facts, &self.settings.limits)?;
+                }
+                first.check(&self.facts, &self.settings.limits)?;
+            }
             self.control.arm(mode, until);
             self.handle.bound_values(self.settings.max_value_bytes);
-            let mut compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
+            let mut compiler = Compiler {
+                handle: &mut self.handle,
+                control: &self.control,
+                settings: &self.settings,
+                facts: &self.facts,
+            };
             let (statement, taken) = compiler.prepare(rest)?;
             if let Some(mut statement) = statement {
                 if statement.parameters() > 0 {
@@ -143,6 +171,34 @@ impl Connection {
             }
             rest = rest.get(taken.max(1)..).unwrap_or_default();
         }
+        if mode != Mode::Host {
+            self.read_facts(until).map_err(Stop::into_error)?;
+            bounds::check_schema(&self.facts, &self.settings.limits)?;
+        }
+        Ok(())
+    }
+
+    /// Brings what is known of the schema up to its version.
+    fn read_facts(&mut self, until: Until) -> Result<(), Stop> {
+        let limits = Limits { rows: 1_000_000, bytes: u64::MAX };
+        let version = self.query(Mode::Host, "PRAGMA schema_version", &[], limits, until)?;
+        let version = match version.rows.first().map(Vec::as_slice) {
+            Some([Value::Int64(version)]) => Some(*version),
+            _ => None,
+        };
+        if version.is_some() && self.facts_of == version {
+            return Ok(());
+        }
+        let sql = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema";
+        let rows = self.query(Mode::Host, sql, &[], limits, until)?.rows;
+        let object = |row| match <[Value; 4]>::try_from(row) {
+            Ok([Value::Text(kind), Value::Text(name), Value::Text(on), Value::Text(sql)]) => {
+                Some(Object { kind, name, on, sql })
+            }
+            _ => None,
+        };
+        self.facts = Facts::new(rows.into_iter().filter_map(object).collect());
+        self.facts_of = version;
         Ok(())
     }
 
@@ -172,6 +228,7 @@ impl Connection {
 
     /// Leaves the connection without an open transaction; false where that failed and it must not be used again.
     pub(super) fn clean(&mut self) -> bool {
+        self.facts_of = None;
         let _entered = self.account.enter_to_end();
         !self.in_transaction() || self.execute(Mode::Host, "ROLLBACK", &[], unlimited()).is_ok()
     }
@@ -236,13 +293,24 @@ impl Connection {
         let max_value = self.settings.max_value_bytes;
         let mut again = 0;
         loop {
+            let known = if mode == Mode::Plugin { &self.of_plugin } else { &self.of_host };
+            if !known.has(sql) {
+                if here {
+                    return Err(Stop::Yielded);
+                }
+                if mode != Mode::Host {
+                    self.read_facts(until)?;
+                }
+            }
             self.control.arm(mode, until);
             let cache = if mode == Mode::Plugin { &mut self.of_plugin } else { &mut self.of_host };
-            if here && !cache.has(sql) {
-                return Err(Stop::Yielded);
-            }
             self.handle.bound_values(if here { max_value.min(VALUE_HERE) } else { max_value });
-            let compiler = Compiler { handle: &mut self.handle, control: &self.control, settings: &self.settings };
+            let compiler = Compiler {
+                handle: &mut self.handle,
+                control: &self.control,
+                settings: &self.settings,
+                facts: &self.facts,
+            };
             let prepared = cache.get(sql, |sql| compiler.compile(mode, sql))?;
             if here && !prepared.may_run_here() {
                 return Err(Stop::Yielded);
@@ -305,7 +373,7 @@ pub(super) fn unlimited() -> Until {
     Until { deadline, steps: None, job: 0 }
 }
 
-fn limits(settings: &SqliteSettings) -> [(i32, i32); 11] {
+fn limits(settings: &SqliteSettings) -> [(i32, i32); 12] {
     let int = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     [
         (ffi::SQLITE_LIMIT_LENGTH, int(settings.max_value_bytes)),
@@ -315,8 +383,9 @@ fn limits(settings: &SqliteSettings) -> [(i32, i32); 11] {
         (ffi::SQLITE_LIMIT_EXPR_DEPTH, 256),
         (ffi::SQLITE_LIMIT_COMPOUND_SELECT, 64),
         (ffi::SQLITE_LIMIT_VDBE_OP, 250_000),
+        (ffi::SQLITE_LIMIT_FUNCTION_ARG, 127),
         (ffi::SQLITE_LIMIT_ATTACHED, 0),
-        (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 256),
+        (ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 128),
         (ffi::SQLITE_LIMIT_VARIABLE_NUMBER, int(u32::from(settings.max_params))),
         (ffi::SQLITE_LIMIT_TRIGGER_DEPTH, 32),
         (ffi::SQLITE_LIMIT_WORKER_THREADS, 0),

@@ -22,6 +22,7 @@ pub(super) enum Answer<'a> {
     Null,
     Integer(i64),
     Text(Cow<'a, [u8]>),
+    Blob(Vec<u8>),
     TooLarge,
 }
 
@@ -34,12 +35,13 @@ pub(super) struct Function {
 }
 
 /// All of them.
-pub(super) static REPLACED: [Function; 5] = [
+pub(super) static REPLACED: [Function; 6] = [
     Function { name: c"instr", arguments: 2, body: instr },
     Function { name: c"replace", arguments: 3, body: replace },
     Function { name: c"trim", arguments: 2, body: |arguments, _| trim(arguments, true, true) },
     Function { name: c"ltrim", arguments: 2, body: |arguments, _| trim(arguments, true, false) },
     Function { name: c"rtrim", arguments: 2, body: |arguments, _| trim(arguments, false, true) },
+    Function { name: c"unhex", arguments: 2, body: unhex },
 ];
 
 /// `instr(text, part)`: where the part begins, in characters from 1 (bytes for two blobs); 0 where it is not there.
@@ -97,6 +99,33 @@ fn trim<'a>(arguments: &[Argument<'a>], start: bool, end: bool) -> Answer<'a> {
         text = rest;
     }
     Answer::Text(text.into())
+}
+
+/// `unhex(text, characters)`: the bytes that pairs of hexadecimal digits stand for, with these characters between the
+/// pairs left out; NULL where there is anything else.
+fn unhex<'a>(arguments: &[Argument<'a>], _: usize) -> Answer<'a> {
+    let &[Some((_, mut text)), Some((_, characters))] = arguments else { return Answer::Null };
+    let set: HashSet<&[u8]> = Characters(characters).collect();
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut answer = Vec::with_capacity(text.len() / 2);
+    while let Some((first, rest)) = text.split_first() {
+        if let Some(high) = digit(*first) {
+            let Some(low) = rest.first().copied().and_then(digit) else { return Answer::Null };
+            answer.push((high << 4) | low);
+            text = rest.get(1..).unwrap_or_default();
+        } else {
+            let character = Characters(text).next().unwrap_or_default();
+            // SQLite reads text up to a NUL.
+            if *first == 0 {
+                break;
+            }
+            if !set.contains(character) {
+                return Answer::Null;
+            }
+            text = text.get(character.len()..).unwrap_or_default();
+        }
+    }
+    Answer::Blob(answer)
 }
 
 const fn is_continuation(byte: u8) -> bool {

@@ -4,6 +4,8 @@
 //! threads that all stores share (`threads.rs`); only a short read that is compiled already runs on the thread that asks.
 
 mod account;
+mod allowed_functions;
+mod bounds;
 mod checkpoint;
 mod connection;
 mod control;
@@ -13,6 +15,7 @@ mod expand;
 mod files;
 mod functions;
 mod host;
+mod json;
 mod memory;
 mod migrate;
 mod pool;
@@ -33,7 +36,7 @@ mod tests;
 
 pub use host::open_host_database;
 pub use migrate::{Migrated, Migration, MigrationError, Policy};
-pub use settings::{SqliteSettings, Synchronous};
+pub use settings::{SqlLimits, SqliteSettings, Synchronous};
 pub use store::{SqliteStore, Trust};
 pub use stores::SqliteStores;
 pub use threads::SqliteThreads;

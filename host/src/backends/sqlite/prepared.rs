@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use libsqlite3_sys as ffi;
 
+use super::bounds::{self, Facts};
 use super::control::Control;
 use super::errors::{Phase, translate};
 use super::raw::{Handle, Statement};
@@ -140,6 +141,7 @@ pub(super) struct Compiler<'a> {
     pub handle: &'a mut Handle,
     pub control: &'a Control,
     pub settings: &'a SqliteSettings,
+    pub facts: &'a Facts,
 }
 
 impl Compiler<'_> {
@@ -152,6 +154,9 @@ impl Compiler<'_> {
         // SQLite would stop reading there, and what follows would go unseen.
         if sql.contains('\0') {
             return Err(SqlError::Syntax("the statement holds a NUL".to_owned()).into());
+        }
+        if mode != Mode::Host {
+            bounds::check(sql, self.facts, &self.settings.limits)?;
         }
         let statement = self.only_statement(sql).map_err(|error| match self.control.yielded() {
             true => Stop::Yielded,

@@ -24,6 +24,7 @@ use libsqlite3_sys as ffi;
 
 use super::control::{CHECK_EVERY, Control};
 use super::functions::{Answer, Argument, Function, Kind, REPLACED};
+use super::json;
 use super::walls::Action;
 use crate::backends::sql::Value;
 
@@ -86,6 +87,7 @@ impl Handle {
                     (function.arguments, ffi::SQLITE_UTF8 | ffi::SQLITE_DETERMINISTIC | ffi::SQLITE_INNOCUOUS);
                 ffi::sqlite3_create_function_v2(db.as_ptr(), name, count, flags, data, Some(call), None, None, None);
             }
+            json::install(db.as_ptr(), &control);
             for (limit, value) in limits {
                 ffi::sqlite3_limit(db.as_ptr(), *limit, *value);
             }
@@ -386,6 +388,10 @@ unsafe extern "C" fn call(context: *mut ffi::sqlite3_context, count: c_int, valu
             Answer::Null => ffi::sqlite3_result_null(context),
             Answer::Integer(number) => ffi::sqlite3_result_int64(context, number),
             Answer::TooLarge => ffi::sqlite3_result_error_toobig(context),
+            Answer::Blob(bytes) => {
+                let (start, length) = (bytes.as_ptr().cast(), bytes.len() as u64);
+                ffi::sqlite3_result_blob64(context, start, length, ffi::SQLITE_TRANSIENT());
+            }
             Answer::Text(text) => {
                 let (start, length, utf8) = (text.as_ptr().cast(), text.len() as u64, ffi::SQLITE_UTF8 as u8);
                 ffi::sqlite3_result_text64(context, start, length, ffi::SQLITE_TRANSIENT(), utf8);

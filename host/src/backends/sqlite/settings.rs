@@ -12,6 +12,45 @@ pub enum Synchronous {
     Normal,
 }
 
+/// What SQL may ask of SQLite's compiler, counted before it compiles. [`Default`] gives the values named here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlLimits {
+    /// Levels of parentheses, subqueries, views and common table expressions, one inside the other: 64.
+    pub nesting: u32,
+    /// Common table expressions of one statement: 64.
+    pub common_tables: u32,
+    /// Tables that a statement reads, each as often as it is named once all views, common table expressions and triggers
+    /// are in their places; a window function counts for 8, a `LIKE` or `GLOB` for
+    /// 16: 1,000.
+    pub sources: u32,
+    /// Tokens that a statement may grow by when views, common table expressions, and the expressions behind columns of
+    /// subqueries are in their places: 20,000.
+    pub references: u32,
+    /// Tables and views of a store: 1,000.
+    pub tables: u32,
+    /// Indexes of a table, those of its keys included: 64.
+    pub indexes: u32,
+    /// Triggers of a store: 500.
+    pub triggers: u32,
+    /// Triggers and actions of foreign keys that one write can set off one after the other: 64.
+    pub trigger_chain: u32,
+}
+
+impl Default for SqlLimits {
+    fn default() -> Self {
+        Self {
+            nesting: 64,
+            common_tables: 64,
+            sources: 1_000,
+            references: 20_000,
+            tables: 1_000,
+            indexes: 64,
+            triggers: 500,
+            trigger_chain: 64,
+        }
+    }
+}
+
 /// The settings of every SQLite store. [`Default`] gives the values named here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteSettings {
@@ -44,6 +83,8 @@ pub struct SqliteSettings {
     pub max_sql_bytes: u32,
     /// Parameters a statement may have: 1,000.
     pub max_params: u16,
+    /// What SQL may ask of the compiler.
+    pub limits: SqlLimits,
     /// Statements a batch may have: 1,000.
     pub max_batch: u32,
     /// Prepared statements kept for every connection: 128.
@@ -109,6 +150,7 @@ impl Default for SqliteSettings {
             max_value_bytes: 2 << 20,
             max_sql_bytes: 64 << 10,
             max_params: 1_000,
+            limits: SqlLimits::default(),
             max_batch: 1_000,
             statement_cache: 128,
             max_database_bytes: 4 << 30,

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use libsqlite3_sys as ffi;
 
+use super::allowed_functions::{QUICK_FUNCTIONS, TABLES, is_offered};
+
 /// Whose SQL it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -18,132 +20,6 @@ pub(super) enum Mode {
 
 /// Tables whose names begin so belong to the host, in every store.
 pub(super) const HOST_PREFIX: &str = "_arcana_";
-
-/// The functions plugins may call, sorted. Everything else, such as `load_extension`, is denied.
-const FUNCTIONS: &[&str] = &[
-    "->",
-    "->>",
-    "abs",
-    "acos",
-    "acosh",
-    "asin",
-    "asinh",
-    "atan",
-    "atan2",
-    "atanh",
-    "avg",
-    "ceil",
-    "ceiling",
-    "changes",
-    "char",
-    "coalesce",
-    "concat",
-    "concat_ws",
-    "cos",
-    "cosh",
-    "count",
-    "cume_dist",
-    "current_date",
-    "current_time",
-    "current_timestamp",
-    "date",
-    "datetime",
-    "degrees",
-    "dense_rank",
-    "exp",
-    "first_value",
-    "floor",
-    "format",
-    "glob",
-    "group_concat",
-    "hex",
-    "if",
-    "ifnull",
-    "iif",
-    "instr",
-    "julianday",
-    "lag",
-    "last_insert_rowid",
-    "last_value",
-    "lead",
-    "length",
-    "like",
-    "likelihood",
-    "likely",
-    "ln",
-    "log",
-    "log10",
-    "log2",
-    "lower",
-    "ltrim",
-    "max",
-    "min",
-    "mod",
-    "nth_value",
-    "ntile",
-    "nullif",
-    "octet_length",
-    "percent_rank",
-    "pi",
-    "pow",
-    "power",
-    "printf",
-    "quote",
-    "radians",
-    "random",
-    "randomblob",
-    "rank",
-    "replace",
-    "round",
-    "row_number",
-    "rtrim",
-    "sign",
-    "sin",
-    "sinh",
-    "sqrt",
-    "strftime",
-    "string_agg",
-    "substr",
-    "substring",
-    "sum",
-    "tan",
-    "tanh",
-    "time",
-    "timediff",
-    "total",
-    "total_changes",
-    "trim",
-    "trunc",
-    "typeof",
-    "unhex",
-    "unicode",
-    "unixepoch",
-    "unlikely",
-    "upper",
-    "zeroblob",
-];
-
-/// Those of them that are quick over any value that fits a store.
-const QUICK_FUNCTIONS: &[&str] = &[
-    "abs",
-    "coalesce",
-    "if",
-    "ifnull",
-    "iif",
-    "length",
-    "likelihood",
-    "likely",
-    "lower",
-    "max",
-    "min",
-    "nullif",
-    "sum",
-    "total",
-    "typeof",
-    "unixepoch",
-    "unlikely",
-    "upper",
-];
 
 /// Tables that exist without having been made, which answer about the file instead of the plugin's rows, and the
 /// modules that read whatever table they are given.
@@ -177,7 +53,7 @@ impl Action<'_> {
             ffi::SQLITE_FUNCTION if QUICK_FUNCTIONS.iter().any(|name| name.eq_ignore_ascii_case(self.second)) => 1,
             ffi::SQLITE_FUNCTION => 1_000,
             // A function in the shape of a table; those that are pragmas compile SQL as they run.
-            ffi::SQLITE_READ if starts_with_ignore_case(self.first, "json_") => 1_000,
+            ffi::SQLITE_READ if TABLES.iter().any(|name| name.eq_ignore_ascii_case(self.first)) => 1_000,
             ffi::SQLITE_READ if starts_with_ignore_case(self.first, "pragma_") => 1_000,
             ffi::SQLITE_PRAGMA => 1_000,
             _ => 0,
@@ -222,8 +98,7 @@ fn is_host_name(name: &str) -> bool {
 }
 
 fn function(mode: Mode, name: &str) -> Result<(), Cow<'static, str>> {
-    let lower = name.to_ascii_lowercase();
-    let known = FUNCTIONS.binary_search(&lower.as_str()).is_ok() || lower.starts_with("json");
+    let (lower, known) = (name.to_ascii_lowercase(), is_offered(name));
     // ALTER TABLE calls these; SQLite itself refuses them to anybody else.
     let of_alter = mode == Mode::Migration && (lower.starts_with("sqlite_rename_") || lower == "sqlite_drop_column");
     if known || of_alter { Ok(()) } else { Err(format!("the function {name} is not offered").into()) }
@@ -290,15 +165,4 @@ fn schema_change(mode: Mode, action: Action<'_>) -> Result<(), Cow<'static, str>
 
 fn starts_with_ignore_case(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{FUNCTIONS, QUICK_FUNCTIONS};
-
-    #[test]
-    fn the_function_list_is_sorted_for_the_search() {
-        assert!(FUNCTIONS.is_sorted());
-        assert!(QUICK_FUNCTIONS.iter().all(|name| FUNCTIONS.contains(name)));
-    }
 }

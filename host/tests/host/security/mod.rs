@@ -18,6 +18,7 @@ mod password_threads;
 mod places;
 mod records;
 mod slow_clients;
+mod sql_limits;
 mod sql_threads;
 mod store_growth;
 mod streams;

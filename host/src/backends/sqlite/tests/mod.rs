@@ -1,6 +1,7 @@
 //! Against real files in folders of their own.
 
 mod accounts;
+mod every_function;
 mod expanding;
 mod functions;
 mod growth;
@@ -8,6 +9,7 @@ mod inline;
 mod limits;
 mod measure;
 mod migrations;
+mod sql_limits;
 mod stacks;
 mod threads;
 mod transactions;
