@@ -36,6 +36,8 @@ struct Shared {
     /// Nothing is counted any more, because the host is about to stop.
     closed: AtomicBool,
     turns: AtomicUsize,
+    /// Calls in flight.
+    waiting: AtomicUsize,
     tally: Mutex<Tally>,
 }
 
@@ -120,6 +122,11 @@ impl<'k> Field<'k> {
     pub(crate) fn begin(&mut self) {
         self.asking = self.others.drain(..).map(|(name, rate, ask)| (name, Probe::start(rate, ask))).collect();
         self.shared.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// The attackers' calls that the host has not answered yet.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.shared.waiting.load(Ordering::Relaxed)
     }
 
     /// Stops counting while the attack goes on; returns the tally and the bystanders' measurements.
@@ -207,7 +214,14 @@ impl Attacker {
     /// # Errors
     /// The host does not answer.
     pub(crate) fn call(&mut self, path: &str, body: &Value) -> Result<Answer> {
-        self.client.ask(&request("POST", path, None, Some(&body.to_string())))
+        self.ask(&request("POST", path, None, Some(&body.to_string())))
+    }
+
+    fn ask(&mut self, request: &[u8]) -> Result<Answer> {
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        let answer = self.client.ask(request);
+        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        answer
     }
 
     /// Uploads a plugin; returns the status and the problem code.
@@ -215,7 +229,7 @@ impl Attacker {
     /// # Errors
     /// The host does not answer.
     pub(crate) fn upload(&mut self, token: &str, file: &[u8]) -> Result<String> {
-        let answer = self.client.ask(&upload(token, file));
+        let answer = self.ask(&upload(token, file));
         // The host may refuse while the file is still being sent, which leaves the connection unusable.
         self.client.hang_up();
         Ok(in_words(&answer?))

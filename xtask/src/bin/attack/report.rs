@@ -58,9 +58,6 @@ pub(crate) fn faults(outcome: &Outcome, limits: &Limits, judged: Judged) -> Vec<
             faults.push(format!("{count} × {what}"));
         }
     }
-    if outcome.tally.is_empty() {
-        faults.push("no answer to any attacker".to_owned());
-    }
     if !outcome.end.is_clean() {
         faults.push("exit: not by itself".to_owned());
     }
@@ -115,6 +112,9 @@ pub(crate) fn row(outcome: &Outcome, faults: &[String]) -> String {
     let mut counts: Vec<(&String, &usize)> = outcome.tally.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let mut more: Vec<String> = counts.iter().take(KINDS).map(|(what, count)| format!("{count} × {what}")).collect();
+    if outcome.unanswered > 0 {
+        more.push(format!("{} without an answer yet", outcome.unanswered));
+    }
     more.extend(outcome.looked.clone());
     for (name, samples) in &outcome.others {
         let (right, count) = (samples.right(), samples.count());
@@ -158,6 +158,7 @@ pub(crate) fn json(outcome: &Outcome, faults: &[String]) -> Value {
         "others": others,
         "memory": { "rss": outcome.peak.rss, "own": outcome.peak.own, "guests": outcome.peak.guests },
         "answers": outcome.tally,
+        "unanswered": outcome.unanswered,
         "figure": outcome.looked,
         "died": outcome.died,
         "exit": { "after": outcome.end.after.as_secs_f64() * 1e3, "clean": outcome.end.is_clean() },

@@ -56,6 +56,8 @@ pub(crate) struct Outcome {
     pub(crate) peak: Peak,
     /// The answers to the attackers.
     pub(crate) tally: Tally,
+    /// Attackers that wait for an answer at the end of the attack.
+    pub(crate) unanswered: usize,
     /// The additional figure of this attack.
     pub(crate) looked: Option<String>,
     /// How the host died, if it did.
@@ -84,6 +86,7 @@ pub(crate) fn run(kitchen: &Kitchen, attack: &Attack, times: Times) -> Result<Ou
     let watch = Watch::start(host.pid(), host.port);
     field.begin();
     let attacked = asked(host.port, times.attack, || host.ended().is_some());
+    let unanswered = field.unanswered();
     let (tally, others) = field.close();
     let looked = (attack.look)(&field);
     let peak = watch.finish();
@@ -91,7 +94,20 @@ pub(crate) fn run(kitchen: &Kitchen, attack: &Attack, times: Times) -> Result<Ou
     let end = host.terminate(kitchen.limits.shutdown + GRACE);
     field.end();
     let log = host.log();
-    Ok(Outcome { name: attack.name, never: attack.never, quiet, attacked, others, peak, tally, looked, died, end, log })
+    Ok(Outcome {
+        name: attack.name,
+        never: attack.never,
+        quiet,
+        attacked,
+        others,
+        peak,
+        tally,
+        unanswered,
+        looked,
+        died,
+        end,
+        log,
+    })
 }
 
 /// Probes the host for this long, or until `ended` answers true.

@@ -63,7 +63,7 @@ pub(super) fn growth(field: &mut Field<'_>) -> Result<()> {
 
 /// Handles that many instances never drop.
 pub(super) fn handles(field: &mut Field<'_>) -> Result<()> {
-    calls(field, 40, "/test/handles", json!({ "count": 100_000, "turns": 50_000_000 }));
+    calls(field, 40, "/test/handles", json!({ "count": 99_000, "turns": 1_000_000 }));
     Ok(())
 }
 

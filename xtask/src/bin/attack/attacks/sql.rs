@@ -1,9 +1,13 @@
 //! Statements.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use crate::client::{Answer, Client, request};
 use crate::field::{Attacker, Field, in_words};
+use crate::kitchen::address;
 
 /// Runs a statement in the hostile plugin; returns `ok`, the name of the error, or the status of the call.
 fn statement(me: &mut Attacker, sql: &str) -> Result<String> {
@@ -11,11 +15,11 @@ fn statement(me: &mut Attacker, sql: &str) -> Result<String> {
     Ok(outcome(&answer))
 }
 
-fn outcome(answer: &crate::client::Answer) -> String {
+fn outcome(answer: &Answer) -> String {
     match serde_json::from_slice::<Value>(&answer.body) {
         Ok(Value::String(text)) if answer.status == 200 => {
-            let end = text.find(['(', ':', ' ']).unwrap_or(text.len());
-            text.get(..end.max(2)).unwrap_or("?").trim_start_matches("Error::").to_owned()
+            let name = text.strip_prefix("Error::").unwrap_or(&text);
+            name.split(['(', ':', ' ']).next().unwrap_or_default().to_owned()
         }
         _ => in_words(answer),
     }
@@ -95,6 +99,9 @@ pub(super) fn sorts(field: &mut Field<'_>) -> Result<()> {
 
 /// Overlapping reads, which keep checkpoints from completing, and large writes.
 pub(super) fn log_growth(field: &mut Field<'_>) -> Result<()> {
+    // Reads of an empty table would end at once.
+    let first = request("POST", "/test/hostile/overwrite", None, Some(&json!({ "bytes": 1 }).to_string()));
+    Client::new(field.port, address(205, 0), Duration::from_secs(30)).ask(&first)?;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n, rows";
     field.attackers(5, move |me| {
         if me.number < 3 {
