@@ -67,11 +67,11 @@ async fn there_are_never_more_threads_than_the_settings_say() {
     let folder = tempfile::tempdir().unwrap();
     let (stores, metrics) = small(&folder, SqliteSettings::default());
     let began = Arc::new(AtomicUsize::new(0));
-    let mut held = Vec::new();
+    let mut open = Vec::new();
     for number in 0..8 {
-        let store = stores.store(&format!("s{number}")).await.unwrap();
-        held.push(hold(&store, &began));
+        open.push(stores.store(&format!("s{number}")).await.unwrap());
     }
+    let held: Vec<_> = open.iter().map(|store| hold(store, &began)).collect();
     until("four have begun", || began.load(SeqCst) == 4 && metrics.sqlite().queued.get() == 4).await;
     assert_eq!((metrics.sqlite().running.get(), metrics.sqlite().idle.get()), (4, 0));
     for (release, task) in held {
@@ -91,7 +91,7 @@ async fn threads_without_work_end() {
     for _ in 0..3 {
         let store = stores.store("s").await.unwrap();
         store.query("SELECT count(*) FROM json_each('[1,2]')", vec![], soon()).await.unwrap();
-        until("the last has ended", || metrics.sqlite().idle.get() == 0).await;
+        until("the last has ended", || metrics.sqlite().idle.get() == 0 && metrics.sqlite().running.get() == 0).await;
     }
 }
 
@@ -120,7 +120,7 @@ async fn a_statement_that_ignores_its_deadline_retires_its_store_and_not_the_oth
     let (store, other) = (stores.store("bad").await.unwrap(), stores.store("good").await.unwrap());
     store.migrate(&[migration(1, "CREATE TABLE t (a)")], Policy::Any).await.unwrap();
     let (release, held) = mpsc::channel::<()>();
-    let limit = Duration::from_millis(50);
+    let limit = Duration::from_millis(500);
     let stuck = store.with_writer(soon(), limit, move |connection, until| {
         connection.begin(until).map_err(super::super::prepared::Stop::into_error)?;
         let insert = "INSERT INTO t VALUES (1)";
