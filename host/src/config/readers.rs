@@ -69,12 +69,13 @@ impl Readers {
     /// The rule that the list breaks, if any.
     pub(super) fn mistake(&self) -> Option<&'static str> {
         let alone = |reader: Reader| self.0.contains(&reader) && self.0.len() > 1;
-        match () {
-            () if self.0.is_empty() => Some("must name somebody; \"off\" is for nobody"),
-            () if alone(Reader::Off) => Some("\"off\" stands alone"),
-            () if alone(Reader::Public) => Some("\"public\" stands alone: it includes everybody else"),
-            () => None,
+        if self.0.is_empty() {
+            return Some("must name somebody; \"off\" is for nobody");
         }
+        if alone(Reader::Off) {
+            return Some("\"off\" stands alone");
+        }
+        alone(Reader::Public).then_some("\"public\" stands alone: it includes everybody else")
     }
 }
 

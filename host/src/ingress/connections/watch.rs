@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Connection, Order, Traffic, millis};
 
-/// The longest and the shortest time between two looks, in milliseconds.
+/// The shortest and the longest time between two looks, in milliseconds.
 const LOOKS: (u64, u64) = (25, 250);
 
 /// How long after a GOAWAY a client may go on without a request, in milliseconds.
