@@ -22,7 +22,7 @@ use crate::telemetry::metrics::SqliteMetrics;
 
 /// The stack of each thread, in bytes. SQLite's parser is bounded, its compiler recurses over what it has parsed: 64 KiB,
 /// the longest statement, nest some 5,000 subqueries in 2 MiB of stack, and a script of 1 MiB, the longest migration, makes
-/// a chain of cascading foreign keys that takes 22 MiB (measured without the limits that refuse both). It is address
+/// a chain of cascading foreign keys that takes some 22 MiB (9,000 of them, in 619 KB, took 12.8 MiB; without the limits that refuse both). It is address
 /// space: only what is touched takes memory, and a thread without work gives it back by ending.
 const STACK: usize = 64 << 20;
 
