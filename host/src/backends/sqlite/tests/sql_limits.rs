@@ -225,7 +225,7 @@ async fn the_sql_of_the_shipped_plugins_and_of_the_template_is_not_refused() {
     assert!(scripts.len() >= 2, "{scripts:?}");
     for (path, script) in &scripts {
         let folder = tempfile::tempdir().unwrap();
-        let stores = SqliteStores::open(folder.path(), SqliteSettings::default()).unwrap();
+        let stores = stores(folder.path(), SqliteSettings::default());
         let store = stores.store("test").await.unwrap();
         let migrated = store.migrate(&[migration(1, script)], Policy::ExpandOnly).await;
         assert!(migrated.is_ok(), "{path}: {migrated:?}");
