@@ -160,7 +160,8 @@ async fn heads_and_connections_are_bounded() {
     let slow: Vec<TcpStream> = (0..12)
         .map(|at| {
             let mut stream = connect(&host);
-            stream.write_all(beginnings[at % beginnings.len()].as_bytes()).unwrap();
+            // Those for whom there is no place may find the connection closed already.
+            let _ = stream.write_all(beginnings[at % beginnings.len()].as_bytes());
             stream
         })
         .collect();
@@ -170,10 +171,11 @@ async fn heads_and_connections_are_bounded() {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     };
     until("the places come free by themselves", newcomer).await;
-    assert!(rejected(&host, "connections").await >= 1.0);
     for stream in slow {
         assert_eq!(rest(stream), "", "the connection was closed");
     }
+    // Not before: every place may be taken until then.
+    assert!(rejected(&host, "connections").await >= 1.0);
 }
 
 #[tokio::test]

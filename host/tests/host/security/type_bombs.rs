@@ -90,7 +90,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
                 &format!(
                     "record r {{ {} }} f: func(a: r) -> u8; {}",
                     list(250, |at| format!("a{at}: u8")),
-                    (0..300).map(|at| format!("f{at}: func(a: r) -> r; ")).collect::<String>()
+                    (0..300).map(|at| format!("g{at}: func(a: r) -> r; ")).collect::<String>()
                 ),
             ),
             large,

@@ -72,7 +72,8 @@ fn what_doubles_at_each_step_is_refused_in_every_spelling() {
             format!("CREATE VIEW v AS {query}"),
             format!("; -- ;\n ; {query}"),
         ] {
-            assert_eq!(limit(&sql), Some("sources"), "{sql}");
+            // Where each step has a WITH of its own, there are too many of those too.
+            assert!(matches!(limit(&sql), Some("sources" | "common_tables")), "{:?}: {sql}", limit(&sql));
         }
     }
 }

@@ -78,6 +78,17 @@ pub(super) struct Token<'a> {
 }
 
 impl Token<'_> {
+    /// What a statement that begins with CREATE and goes on with this makes.
+    pub(super) fn kind_of_object(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Word(Key::View) => Some("view"),
+            Kind::Word(Key::Trigger) => Some("trigger"),
+            Kind::Word(Key::Table) => Some("table"),
+            Kind::Word(Key::Index) => Some("index"),
+            _ => None,
+        }
+    }
+
     pub(super) fn is(&self, key: Key) -> bool {
         self.kind == Kind::Word(key)
     }

@@ -202,7 +202,7 @@ fn the_functions_of_json_answer_as_sqlites_own_do() {
         "SELECT typeof('[1]' ->> 0) || typeof('[1]' -> 0) || coalesce('[1]' -> 7, 'none')",
         "SELECT json_extract('{\"a\":1,\"b\":[2]}', '$.a', '$.b', '$.c')",
         "SELECT json_patch('{\"a\":{\"x\":1,\"y\":2},\"b\":2}', '{\"a\":{\"x\":null},\"c\":[3]}')",
-        "SELECT json_group_array(b) || json_group_object(b, a) || json_group_array(json_object(b, a)) FROM (SELECT 1 AS a, 'one' AS b UNION ALL SELECT 2, NULL)",
+        "SELECT json_group_array(b) || json_group_object(b, a) || json_group_array(json_object(b, a)) FROM (SELECT 1 AS a, 'one' AS b UNION ALL SELECT 2, 'two')",
         "SELECT group_concat(j, ';') FROM (SELECT json_group_array(x) OVER (ORDER BY x ROWS 1 PRECEDING) AS j FROM (SELECT 1 AS x UNION ALL SELECT 2 UNION ALL SELECT 3))",
         "SELECT hex(jsonb_group_array(x)) FROM (SELECT 1 AS x UNION ALL SELECT 'b')",
         "SELECT json(jsonb('{\"a\":[1,{\"b\":2}]}')) || json_type(jsonb('[1]'), '$[0]') || json_array_length('[1,2,3]')",

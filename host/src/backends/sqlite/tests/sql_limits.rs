@@ -51,8 +51,8 @@ async fn what_is_just_below_the_limits_compiles_in_time() {
         format!("{}SELECT 1{}", "SELECT*FROM(".repeat(60), ")".repeat(60)),
         format!("SELECT {}1{}", "(".repeat(60), ")".repeat(60)),
         format!("SELECT 1 FROM {joins} WHERE {on} LIMIT 0"),
-        format!("SELECT * FROM plain WHERE a IN ({})", list(20_000, &|n| n.to_string(), ",")),
-        format!("SELECT count(*) FROM (VALUES {})", list(10_000, &|n| format!("({n})"), ",")),
+        format!("SELECT * FROM plain WHERE a IN ({})", list(10_000, &|n| n.to_string(), ",")),
+        format!("SELECT count(*) FROM (VALUES {})", list(8_000, &|n| format!("({n})"), ",")),
         format!("SELECT {} FROM plain", list(100, &|n| format!("sum(a) OVER (ORDER BY b, {n})"), ",")),
         format!("SELECT a FROM plain ORDER BY {}", list(500, &|_| "a".to_owned(), ",")),
         format!("SELECT a {} FROM plain", "COLLATE binary ".repeat(4_000)),
@@ -117,8 +117,8 @@ async fn a_schema_that_sqlite_would_recurse_or_multiply_over_is_refused_by_name(
         (repeat(1_100, &|n| format!("CREATE TABLE many{n} (a);")), "the store"),
         (repeat(70, &|n| format!("CREATE INDEX plain_{n} ON plain (a, {n} + b);")), "the table `plain`"),
         (repeat(600, &|n| format!("CREATE TRIGGER p{n} AFTER INSERT ON plain BEGIN SELECT 1; END;")), "the store"),
-        (format!("CREATE TABLE deep (a, CHECK ({}1{}))", "(".repeat(500), ")".repeat(500)), "the statement"),
-        (format!("CREATE TRIGGER w AFTER INSERT ON plain BEGIN {}; END", doubled(15)), "the statement"),
+        (format!("CREATE TABLE deep (a, CHECK ({}1{}))", "(".repeat(500), ")".repeat(500)), "the table `deep`"),
+        (format!("CREATE TRIGGER w AFTER INSERT ON plain BEGIN {}; END", doubled(15)), "the trigger `w`"),
         // Each change is measured before the next statement is compiled with it.
         (
             "CREATE VIEW v0 AS SELECT a AS x FROM plain;".to_owned()
@@ -138,7 +138,9 @@ async fn a_schema_that_sqlite_would_recurse_or_multiply_over_is_refused_by_name(
 #[tokio::test]
 async fn a_schema_counts_again_for_each_statement_that_names_it() {
     let fixture = Fixture::new().await;
-    let views: String = (1..9).map(|n| format!("CREATE VIEW v{n} AS SELECT p.x FROM v{0} p, v{0} q;", n - 1)).collect();
+    // DISTINCT keeps SQLite from making one join of all of them, which has 64 tables at most.
+    let views: String =
+        (1..9).map(|n| format!("CREATE VIEW v{n} AS SELECT DISTINCT p.x FROM v{0} p, v{0} q;", n - 1)).collect();
     let script = format!(
         "CREATE VIEW v0 AS SELECT a AS x FROM plain; {views} CREATE TABLE log (a);
          CREATE TRIGGER noted AFTER INSERT ON log BEGIN UPDATE plain SET a = 1 WHERE 0 AND a IN (SELECT x FROM v8); END;"
