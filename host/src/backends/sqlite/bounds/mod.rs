@@ -126,30 +126,36 @@ impl<'a> First<'a> {
         }
     }
 
-    /// Measures it.
+    /// Measures it. SQLite reads a table once as it is made, which compiles the columns that are generated.
     pub(super) fn check(&self, facts: &Facts, bounds: &Bounds) -> Result<(), SqlError> {
-        measure(&self.0, facts, bounds).map_err(|over| over.into_error(&self.subject(), bounds))
+        let created = self.created();
+        let subject = || {
+            created.as_ref().map_or_else(|| "the statement".to_owned(), |(kind, name)| format!("the {kind} `{name}`"))
+        };
+        let over = |over: Over| over.into_error(&subject(), bounds);
+        measure(&self.0, facts, bounds).map_err(over)?;
+        if matches!(created, Some(("table", _))) {
+            schema::table(&self.0, bounds).map_err(over)?;
+        }
+        Ok(())
     }
 
-    /// The object that it creates, by kind and name, or that it is a statement.
-    fn subject(&self) -> String {
+    /// The kind and the name of the object that it creates.
+    fn created(&self) -> Option<(&'static str, String)> {
         let mut tokens = self.0.iter().skip_while(|token| token.is_sign(b';'));
-        let creates = tokens.next().is_some_and(|token| token.is(Key::Create));
+        tokens.next().filter(|token| token.is(Key::Create))?;
         // Behind CREATE stand at most TEMP or UNIQUE, the kind, IF NOT EXISTS, and the name, perhaps behind that of the schema.
         let mut rest = tokens.take(8).skip_while(|token| token.kind_of_object().is_none());
-        let Some(kind) = rest.next().and_then(Token::kind_of_object).filter(|_| creates) else {
-            return "the statement".to_owned();
-        };
+        let kind = rest.next().and_then(Token::kind_of_object)?;
         let mut names = rest.skip_while(|token| {
             token.is(Key::Not) || ["if", "exists"].iter().any(|word| token.text.eq_ignore_ascii_case(word))
         });
-        let first = names.next();
+        let first = names.next()?;
         let name = match names.next() {
-            Some(dot) if dot.is_sign(b'.') => names.next(),
+            Some(dot) if dot.is_sign(b'.') => names.next()?,
             _ => first,
         };
-        let name = name.map_or("", |token| token.text.trim_matches(['"', '`', '[', ']', '\'']));
-        format!("the {kind} `{name}`")
+        Some((kind, name.text.trim_matches(['"', '`', '[', ']', '\'']).to_owned()))
     }
 }
 

@@ -167,7 +167,7 @@ impl Facts {
 }
 
 /// A table: a column that is generated counts for its expression, and for those of the columns in it.
-fn table(tokens: &[Token<'_>], bounds: &Bounds) -> Result<Cost, Over> {
+pub(super) fn table(tokens: &[Token<'_>], bounds: &Bounds) -> Result<Cost, Over> {
     let nothing = Facts::default();
     let reader = Reader::new(tokens, &nothing, bounds);
     let Some(open) = tokens.iter().position(|token| token.is_sign(b'(')) else {

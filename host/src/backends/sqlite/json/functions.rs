@@ -38,12 +38,8 @@ struct Guarded {
 pub(in super::super) unsafe fn install(db: *mut ffi::sqlite3, control: &Arc<Control>) {
     let calculator = Rc::new(Calculator::new());
     for (name, rule) in &FUNCTIONS {
-        let guarded = Box::new(Guarded {
-            name: *name,
-            rule: *rule,
-            calculator: Rc::clone(&calculator),
-            control: Arc::clone(control),
-        });
+        let guarded =
+            Box::new(Guarded { name, rule: *rule, calculator: Rc::clone(&calculator), control: Arc::clone(control) });
         let data = Box::into_raw(guarded).cast::<c_void>();
         // SAFETY: `db` is open; SQLite calls the destructor in every case.
         unsafe {
